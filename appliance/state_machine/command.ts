@@ -1,0 +1,68 @@
+/**
+ * The binary form of a batch: what a gateway writes, a prepare carries and `apply` reads. All integers little-endian.
+ *
+ * A batch is commands one after another, to the end of the body:
+ *
+ *   offset size
+ *        0    1  code                     (CommandCode)
+ *        1    1  flags                    (CommandFlag; 0 where none apply)
+ *        2    2  key bytes                (0..key_bytes_max)
+ *        4    4  value bytes              (0..value_bytes_max)
+ *        8    8  argument, signed 64 bits (delta of incr_by; relative milliseconds of set with `expires`)
+ *       16    k  key
+ *     16+k    v  value
+ *
+ * A reply is results one after another, one a command, in the commands' order:
+ *
+ *   offset size
+ *        0    1  kind                     (ResultKind)
+ *   nil, ok        nothing follows
+ *   integer        8  signed 64 bits
+ *   bytes          4  length, then the bytes
+ *   error          1  ResultError
+ *
+ * Plane: data.
+ */
+export const COMMAND_HEADER_BYTES = 16
+
+export const CommandCode = {
+  set: 1,
+  get: 2,
+  del: 3,
+  exists: 4,
+  incr_by: 5,
+  db_size: 6,
+  /** Key: machine id. Value: a machine record (machine_record.ts). Inserts or replaces. */
+  machine_put: 16,
+  /** Key: machine id. Answers the record or nil. */
+  machine_get: 17,
+  /** Argument: index of the first record wanted. Answers bytes: as many whole records as fit, in table order. */
+  machine_list: 18,
+} as const
+export type CommandCode = (typeof CommandCode)[keyof typeof CommandCode]
+
+export const CommandFlag = {
+  /** set: only if the key is absent. */
+  nx: 1,
+  /** set: only if the key is present. */
+  xx: 2,
+  /** set: answer the old value (bytes or nil) instead of ok. */
+  get: 4,
+  /** set: `argument` is the time to live in milliseconds. Without it any old deadline is removed. */
+  expires: 8,
+} as const
+
+export const ResultKind = { nil: 0, ok: 1, integer: 2, bytes: 3, error: 4 } as const
+export type ResultKind = (typeof ResultKind)[keyof typeof ResultKind]
+
+/** Deterministic refusals of `apply`; each changed nothing. The first three name the limit that was reached. */
+export const ResultError = {
+  kv_entries_max: 1,
+  kv_slab_bytes: 2,
+  machines_max: 3,
+  not_an_integer: 4,
+  overflow: 5,
+  /** The batch's reply has no room left for this command's answer. */
+  reply_bytes_max: 6,
+} as const
+export type ResultError = (typeof ResultError)[keyof typeof ResultError]

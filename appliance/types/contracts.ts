@@ -1,0 +1,83 @@
+/**
+ * The ports between the inner modules: what replication asks of a state machine and of the process around it.
+ * Inner modules import nothing from `node:`; whoever composes them brings these. Plane: control.
+ */
+
+/** 128 bits of SHA-256, as 32 hexadecimal digits. */
+export type Digest = string
+
+/** The first 128 bits of SHA-256 over `prefix` (as UTF-8) and then `bytes[start, end)`. */
+export type DigestFunction = (prefix: string, bytes: Uint8Array, start: number, end: number) => Digest
+
+/** An unsigned 32-bit random number; from the operating system in production, from the seed in simulation. */
+export type RandomU32 = () => number
+
+/** What an op does. The number travels in headers and stays forever. */
+export const Operation = {
+  /** Registers a session; the body is a 16-byte client id. */
+  register: 1,
+  /** A batch of commands (state_machine/command.ts). */
+  batch: 2,
+  /** The primary's own: expires what is due. The body is empty. */
+  pulse: 3,
+} as const
+export type Operation = (typeof Operation)[keyof typeof Operation]
+
+/** One committed operation as `apply` sees it. All that it may depend on is here or in the arena. */
+export type CommittedOperation = {
+  readonly op: number
+  /** Milliseconds of cluster time; never falls from one op to the next. */
+  readonly timestamp: number
+  readonly operation: Operation
+  /** The session's number (the op that registered it); 0 for register and pulse. */
+  readonly session: number
+  /** The session's request number, 1 and up; 0 for register and pulse. */
+  readonly request: number
+}
+
+export const SessionState = {
+  /** Never registered, or evicted. */
+  unknown: 0,
+  known: 1,
+} as const
+export type SessionState = (typeof SessionState)[keyof typeof SessionState]
+
+/**
+ * The replicated state machine. `apply` is total: it never throws for any body, answers with an error instead,
+ * and after the same operations its arena has the same bytes on every machine.
+ */
+export interface StateMachine {
+  /**
+   * Applies the next op (`operation.op` is exactly `commit() + 1`) and writes the reply into `reply` from 0.
+   * Returns the reply's bytes, at most session_reply_bytes_max. Advances `commit()` and `timestamp()`, which live in
+   * the arena, and records the reply under the session.
+   */
+  apply(operation: CommittedOperation, body: Uint8Array, start: number, end: number, reply: Uint8Array): number
+
+  /** Answers a batch of reads from the state as it is, writes nothing but `reply`; returns the reply's bytes. */
+  read(body: Uint8Array, start: number, end: number, reply: Uint8Array): number
+
+  /** True when every command in the batch is well-formed: checked before an op number is assigned (STYLE.md, 4). */
+  isValidBatch(body: Uint8Array, start: number, end: number): boolean
+  /** True when the batch is well-formed and none of its commands writes. */
+  isReadOnlyBatch(body: Uint8Array, start: number, end: number): boolean
+
+  /** The op number that the arena's bytes reflect. */
+  commit(): number
+  /** The timestamp of that op. */
+  timestamp(): number
+  /** The earliest deadline of any key, or Infinity: when a pulse is due. */
+  nextDeadline(): number
+
+  /** Whether the session is registered. */
+  sessionState(session: number): SessionState
+  /** Number of the session's last committed request; 0 before the first. Only for a known session. */
+  sessionRequest(session: number): number
+  /** Copies the session's last reply into `reply` from 0; returns its bytes. Only for a known session. */
+  sessionReply(session: number, reply: Uint8Array): number
+
+  /** The arena itself: all replicated state and nothing else. Its length never changes. */
+  readonly arena: Uint8Array
+  /** Called after `arena` was overwritten from a transfer: drops every cache; true when the bytes are an arena of ours. */
+  restored(): boolean
+}

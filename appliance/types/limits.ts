@@ -1,0 +1,150 @@
+/**
+ * Every bound of the appliance has a name here. *Cluster* limits are shared by all members: a fingerprint of them
+ * travels in every handshake, and two machines that disagree do not talk. *Process* limits are one machine's own.
+ * No limit is optional and none means "unlimited". Plane: control.
+ */
+import { assert } from "./assert.ts"
+import { crc32 } from "./checksum.ts"
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Sizes of rule 6 (REPLICATION.md): simple majorities of an odd number of voters. */
+export const VOTERS_MAX = 7
+/** An incarnation and its nonce share one safe integer (see crash_vector.ts): 20 + 32 bits stay below 2^53. */
+export const INCARNATION_MAX = 0xf_ffff
+
+/** What all members of a cluster must agree on. Bytes unless the name says otherwise. */
+export type ClusterLimits = {
+  /** P of rule 10: prepares in flight that are not yet committed. */
+  readonly pipeline_max: number
+  /** Entries of the log ring. */
+  readonly log_slots: number
+  /** Bytes of the log ring's bodies. */
+  readonly log_bytes: number
+  /** B of rule 10: one request is one batch of commands, at most this long. */
+  readonly batch_bytes_max: number
+  /** Commands in one batch; each needs room for at least an error in the reply. */
+  readonly batch_commands_max: number
+  /** Reply of a batch that went through the log; kept per session for at-most-once. */
+  readonly session_reply_bytes_max: number
+  /** Reply of a read-only batch; never stored. */
+  readonly read_reply_bytes_max: number
+  readonly sessions_max: number
+  readonly machines_max: number
+  readonly kv_entries_max: number
+  /** Bytes of the slabs that hold keys and values. */
+  readonly kv_slab_bytes: number
+  readonly key_bytes_max: number
+  readonly value_bytes_max: number
+  /** Keys that one pulse may expire (DESIGN.md, Time and chance). */
+  readonly pulse_keys_max: number
+  /** One chunk of a state transfer. */
+  readonly chunk_bytes: number
+}
+
+export const CLUSTER_LIMITS: ClusterLimits = {
+  pipeline_max: 8,
+  log_slots: 1024,
+  log_bytes: 32 * MIB,
+  batch_bytes_max: 1 * MIB,
+  batch_commands_max: 4096,
+  session_reply_bytes_max: 128 * KIB,
+  read_reply_bytes_max: 1 * MIB,
+  sessions_max: 64,
+  machines_max: 256,
+  kv_entries_max: 131_072,
+  kv_slab_bytes: 48 * MIB,
+  key_bytes_max: 256,
+  value_bytes_max: 64 * KIB,
+  pulse_keys_max: 1024,
+  chunk_bytes: 256 * KIB,
+}
+
+/** Asserts the relations between limits, each with the reason that needs it. Call it once at load. */
+export function assertClusterLimits(limits: ClusterLimits): void {
+  for (const value of Object.values(limits)) {
+    assert(Number.isSafeInteger(value) && value > 0, "cluster limits: every limit is a positive integer")
+  }
+  // A view change may carry P uncommitted entries, and the ring must still hold what backups lack.
+  assert(limits.log_slots >= 2 * limits.pipeline_max, "cluster limits: the log ring holds two pipelines")
+  // The ring stores bodies without splitting them: a wrap may waste up to one body.
+  assert(
+    limits.log_bytes >= (limits.pipeline_max + 2) * limits.batch_bytes_max,
+    "cluster limits: the log's bytes hold a full pipeline and a wrap",
+  )
+  // GET of the largest value must fit a logged reply and a read reply, with its header.
+  assert(limits.session_reply_bytes_max >= limits.value_bytes_max + 64, "cluster limits: a reply holds a value")
+  assert(limits.read_reply_bytes_max >= limits.session_reply_bytes_max, "cluster limits: reads may answer more")
+  // Every command can at least be refused: 8 bytes of error in the reply.
+  assert(
+    limits.session_reply_bytes_max >= limits.batch_commands_max * 8,
+    "cluster limits: a reply holds an error for each command",
+  )
+  assert(
+    limits.batch_bytes_max >= limits.key_bytes_max + limits.value_bytes_max + 64,
+    "cluster limits: a batch holds the largest SET",
+  )
+}
+
+/** A 32-bit fingerprint of the limits, field by field in the order of their names. */
+export function limitsFingerprint(limits: ClusterLimits): number {
+  const entries = Object.entries(limits).sort(([a], [b]) => (a < b ? -1 : 1))
+  const text = new TextEncoder().encode(JSON.stringify(entries))
+  return crc32(text, 0, text.length)
+}
+
+/** One machine's own bounds and durations. Milliseconds unless the name says otherwise. */
+export type ProcessLimits = {
+  /** The replica's clock: one tick. */
+  readonly tick_ms: number
+  /** The primary says that it lives at least this often. */
+  readonly heartbeat_ms: number
+  /** A backup that has heard nothing from its primary for this long asks to leave the view. */
+  readonly primary_silent_ms: number
+  /** A view change that is not done after this long asks for the next view; doubles up to the next line. */
+  readonly view_change_ms: number
+  readonly view_change_ms_max: number
+  /** Repeats of probes, recoveries, gets and prepares that went unanswered; doubles up to the next line. */
+  readonly retry_ms: number
+  readonly retry_ms_max: number
+  /** A primary with prepares in flight and no prepare_ok for this long abdicates (rule 17). */
+  readonly abdicate_ms: number
+  /** A transfer's shadow buffer goes to the next asker when this one is silent for so long. */
+  readonly transfer_silent_ms: number
+  /** Requests that wait at the primary for a place in the pipeline. */
+  readonly requests_queue_max: number
+  /** Reads that wait for a heartbeat round. */
+  readonly reads_queue_max: number
+  /** Messages that one step of the replica may leave in its outbox. */
+  readonly outbox_max: number
+  /** Chunks of a state transfer asked for and not yet received. */
+  readonly chunks_in_flight_max: number
+}
+
+export const PROCESS_LIMITS: ProcessLimits = {
+  tick_ms: 10,
+  heartbeat_ms: 50,
+  primary_silent_ms: 400,
+  view_change_ms: 400,
+  view_change_ms_max: 6_400,
+  retry_ms: 100,
+  retry_ms_max: 3_200,
+  abdicate_ms: 800,
+  transfer_silent_ms: 2_000,
+  requests_queue_max: 256,
+  reads_queue_max: 1_024,
+  outbox_max: 4_096,
+  chunks_in_flight_max: 8,
+}
+
+export function assertProcessLimits(limits: ProcessLimits): void {
+  for (const value of Object.values(limits)) {
+    assert(Number.isSafeInteger(value) && value > 0, "process limits: every limit is a positive integer")
+  }
+  // Three lost heartbeats must not end a view.
+  assert(limits.primary_silent_ms >= 4 * limits.heartbeat_ms, "process limits: silence outlasts four heartbeats")
+  assert(limits.heartbeat_ms >= limits.tick_ms, "process limits: a heartbeat is at least a tick")
+  assert(limits.view_change_ms_max >= limits.view_change_ms, "process limits: backoff grows")
+  assert(limits.retry_ms_max >= limits.retry_ms, "process limits: backoff grows")
+}

@@ -1,0 +1,13 @@
+/** Errors are values: every function that can fail for a reason outside our code returns a Result. Plane: control. */
+
+export type Ok<T> = { readonly ok: true; readonly value: T }
+export type Err<E> = { readonly ok: false; readonly error: E }
+export type Result<T, E> = Ok<T> | Err<E>
+
+export function ok<T>(value: T): Ok<T> {
+  return { ok: true, value }
+}
+
+export function err<E>(error: E): Err<E> {
+  return { ok: false, error }
+}

@@ -87,9 +87,16 @@ export type Message = Envelope &
         /** Only the primary of `view` sends its log's headers; others send none. */
         readonly headers: readonly PrepareHeader[]
       }
-    /** Asks for entries by op; `checksum` of the last one wanted, or "" when any committed entry will do. */
+    /** Asks for entries by op, at most pipeline_max of them. */
     | { readonly type: "get_log"; readonly op_first: number; readonly op_last: number }
-    | { readonly type: "log"; readonly commit: number; readonly entry: LogEntry }
+    | {
+        readonly type: "log"
+        /** The sender's log view: the entry belongs to the log of that view. */
+        readonly view: number
+        /** The sender's commit number: an entry at or below it is committed. */
+        readonly commit: number
+        readonly entry: LogEntry
+      }
     /** The asked op left the ring: take a checkpoint. */
     | { readonly type: "log_gone"; readonly op: number }
     | { readonly type: "get_checkpoint"; readonly nonce: number; readonly chunk: number }
@@ -100,8 +107,8 @@ export type Message = Envelope &
         readonly op: number
         /** Checksum of entry `op`, the parent of the next. */
         readonly op_checksum: Digest
-        /** Digest of the whole copied arena. */
-        readonly root: Digest
+        /** Digest of this chunk's bytes (of no bytes for a chunk of zeros). */
+        readonly chunk_digest: Digest
         readonly chunk: number
         readonly chunk_count: number
         /** Empty when the chunk is all zeros. */

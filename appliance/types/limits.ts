@@ -114,8 +114,11 @@ export type ProcessLimits = {
   readonly transfer_silent_ms: number
   /** Requests that wait at the primary for a place in the pipeline. */
   readonly requests_queue_max: number
-  /** Reads that wait for a heartbeat round. */
+  /** Bytes of those requests' bodies. */
+  readonly requests_queue_bytes: number
+  /** Reads that wait for a heartbeat round, and the bytes of their bodies. */
   readonly reads_queue_max: number
+  readonly reads_queue_bytes: number
   /** Messages that one step of the replica may leave in its outbox. */
   readonly outbox_max: number
   /** Chunks of a state transfer asked for and not yet received. */
@@ -133,7 +136,9 @@ export const PROCESS_LIMITS: ProcessLimits = {
   abdicate_ms: 800,
   transfer_silent_ms: 2_000,
   requests_queue_max: 256,
+  requests_queue_bytes: 8 * MIB,
   reads_queue_max: 1_024,
+  reads_queue_bytes: 8 * MIB,
   outbox_max: 4_096,
   chunks_in_flight_max: 8,
 }

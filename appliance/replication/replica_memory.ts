@@ -1,0 +1,32 @@
+/** The buffers of one replica, by name and size: all that it will ever hold of bodies. Plane: control. */
+import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
+import type { StaticMemory } from "../types/static_memory.ts"
+
+export type ReplicaMemory = {
+  /** Bodies of the log ring. */
+  readonly log: Uint8Array
+  /** A frozen copy of the arena that is handed to a peer, or one that is being received. */
+  readonly shadow: Uint8Array
+  /** Bodies fetched for a log that is not installed yet. */
+  readonly staging: Uint8Array
+  readonly requests: Uint8Array
+  readonly reads: Uint8Array
+  /** Where apply and read leave one reply. */
+  readonly reply: Uint8Array
+}
+
+export function allocateReplicaMemory(
+  memory: StaticMemory,
+  sizes: { readonly limits: ClusterLimits; readonly processLimits: ProcessLimits; readonly arenaBytes: number },
+): ReplicaMemory {
+  const { limits, processLimits, arenaBytes } = sizes
+  return {
+    log: memory.allocate("replication log", limits.log_bytes),
+    shadow: memory.allocate("replication shadow of the arena", arenaBytes),
+    // A log that is to be installed has at most P uncommitted entries, and the one before them for its checksum.
+    staging: memory.allocate("replication staging", (limits.pipeline_max + 1) * limits.batch_bytes_max),
+    requests: memory.allocate("replication requests queue", processLimits.requests_queue_bytes),
+    reads: memory.allocate("replication reads queue", processLimits.reads_queue_bytes),
+    reply: memory.allocate("replication reply", limits.read_reply_bytes_max),
+  }
+}

@@ -1599,13 +1599,13 @@ export class Replica {
   #tickPrimary(): void {
     if (this.log.op === this.#commit) {
       this.#preparedAt = this.#now
-      this.#abdicated = false
     }
     if (this.#reads.isEmpty()) {
       this.#confirmedAt = this.#now
     }
-    // Rule 17: whom no backup answers says so by falling silent, and lets go of those who wait.
-    if (this.#now - Math.min(this.#preparedAt, this.#confirmedAt) >= this.#process.abdicate_ms) {
+    // Rule 17: whom no backup answers says so by falling silent until the view ends, and lets go of those who wait.
+    const silentMs = this.#now - Math.min(this.#preparedAt, this.#confirmedAt)
+    if (this.#abdicated || silentMs >= this.#process.abdicate_ms) {
       if (!this.#abdicated) {
         this.#abdicated = true
         this.#refuseWaiting()

@@ -873,7 +873,16 @@ export class Replica {
   }
 
   #onExitView(message: MessageOf<"exit_view">): void {
-    if (message.view !== this.#view || (this.#status !== "normal" && this.#status !== "view_change")) {
+    if (this.#status !== "normal" && this.#status !== "view_change") {
+      return
+    }
+    // Two members that sit in different views would wish in vain: the lower one must first catch up with the higher.
+    if (message.view > this.#view) {
+      this.#getView(message.from, message.view)
+    } else if (message.view < this.#view && this.#status === "normal") {
+      this.#sendView(message.from)
+    }
+    if (message.view !== this.#view) {
       return
     }
     this.#exitVotes.add(message)

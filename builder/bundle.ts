@@ -1,0 +1,52 @@
+/** Turns the program into one file that the image runs. The only file that imports esbuild. Plane: control. */
+import { build } from "esbuild"
+import { err, ok, type Result } from "../appliance/types/result.ts"
+import type { BuildError } from "./errors.ts"
+import { BUILDER_LIMITS } from "./limits.ts"
+
+/**
+ * What stays out of the image: the builder is loaded lazily by the composition root and never there (an image does not
+ * build images), and with it the tools that it drives.
+ */
+const EXTERNAL = ["zx", "esbuild", "*/builder/build.ts", "*/builder/progress.ts"]
+
+/** CommonJS has no `import.meta`; these stand for it. */
+const DEFINITIONS = {
+  "import.meta.url": "__mandala_url",
+  "import.meta.filename": "__filename",
+  "import.meta.dirname": "__dirname",
+}
+const BANNER = `const __mandala_url = require("node:url").pathToFileURL(__filename).href;`
+
+/** The bundle's bytes; the same sources give the same bytes. `entry` is relative to `root`. */
+export async function bundle(root: string, entry: string): Promise<Result<Uint8Array, BuildError>> {
+  try {
+    const result = await build({
+      absWorkingDir: root,
+      entryPoints: [entry],
+      outfile: "mandala.cjs",
+      bundle: true,
+      write: false,
+      platform: "node",
+      target: "node24",
+      format: "cjs",
+      charset: "utf8",
+      legalComments: "none",
+      sourcemap: false,
+      external: EXTERNAL,
+      define: DEFINITIONS,
+      banner: { js: BANNER },
+      logLevel: "silent",
+    })
+    const file = result.outputFiles[0]
+    return file === undefined ? err({ kind: "bundle_failed", detail: "no output" }) : ok(file.contents)
+  } catch (cause) {
+    return err({ kind: "bundle_failed", detail: firstMessage(cause) })
+  }
+}
+
+function firstMessage(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const line = text.split("\n").find((candidate) => candidate.includes("ERROR")) ?? text
+  return line.slice(0, BUILDER_LIMITS.detail_chars_max)
+}

@@ -320,7 +320,9 @@ function runPinned(script, args) {
         }
       })
     }
-    child.once("error", (error) => reject(new Refusal(`cannot run ${PINNED_NODE} (${error.code}): remove node_modules`)))
+    child.once("error", (error) =>
+      reject(new Refusal(`cannot run ${PINNED_NODE} (${error.code}): remove node_modules`)),
+    )
     child.once("close", (code, signal) => settle(code ?? 128 + constants.signals[signal]))
   })
 }

@@ -1,0 +1,26 @@
+/** The bounds of a run of the whole suite, in seconds. Plane: control. */
+
+/** What the suite may take on two cores; 25 minutes less what a fresh machine needs for apt and npm. */
+export const RUN_SECONDS_MAX = 22 * 60
+/** How long a phase that was told to end may take to clean up: the lab removes its namespace and machines. */
+export const GRACE_SECONDS = 20
+/** A phase that takes longer than this says that it lives, this often. */
+export const HEARTBEAT_SECONDS = 30
+/** Checks that only read the source run this many at a time. */
+export const CHECKS_AT_ONCE = 2
+/** Bytes of output that are kept of one phase; what is older is dropped. */
+export const OUTPUT_BYTES_MAX = 8 * 1024 * 1024
+
+/** Each about four times what was measured (README.md), so that a slow machine passes and a hang doesn't. */
+export const PHASE_SECONDS_MAX = {
+  types: 120,
+  format: 60,
+  lint: 120,
+  dead_code: 120,
+  tidy: 120,
+  unit: 240,
+  property: 300,
+  simulation: 480,
+  processes: 240,
+  scene: 600,
+} as const

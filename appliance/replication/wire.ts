@@ -1,0 +1,956 @@
+/**
+ * The bytes of a message: one frame each. Pure; the links of orchestration put frames on TCP.
+ *
+ * All integers little-endian. A u64 is a safe integer, so its upper half is below 2^21.
+ *
+ *   offset size
+ *        0    4  magic "MDLF"
+ *        4    4  CRC-32 of everything behind this field
+ *        8    4  bytes of the whole frame
+ *       12    1  version (1)
+ *       13    1  type (TYPE_CODES; 0 is a keepalive)
+ *       14    1  from: the sender's slot
+ *       15    1  entries of the crash vector: the number of voters
+ *       16   16  cluster_id
+ *       32    4  generation
+ *       36    4  epoch
+ *       40    4  fingerprint of the cluster limits
+ *       44   8n  crash vector: incarnation u32, nonce u32 each
+ *
+ * then the type's fields in the order in which message.ts names them, a body last, to the frame's end:
+ *
+ *   u64: nonce, view, op, commit, round, log_view, op_first, op_last, session, request, read
+ *   u32: chunk, chunk_count            u8: status, operation, outcome
+ *   digest: 16 bytes                   token: u8 length (0 or 16), then the bytes
+ *   headers: u16 count, then HEADER_BYTES each, as below
+ *
+ *   offset size of a prepare's header
+ *        0    8  view               40    1  operation
+ *        8    8  op                 41    4  body bytes
+ *       16    8  timestamp          45   16  parent
+ *       24    8  session            61   16  checksum
+ *       32    8  request
+ *
+ * Decoding is total over any bytes: whatever is not exactly this is a typed error, never a throw. Plane: control (one
+ * frame a batch).
+ */
+import { assert, unreachable } from "../types/assert.ts"
+import { type Digest, Operation } from "../types/contracts.ts"
+import { type ClusterLimits, INCARNATION_MAX, VOTERS_MAX } from "../types/limits.ts"
+import type { Result } from "../types/result.ts"
+import type { CrashVector, Message, MessageType, PrepareHeader, ProbeStatus, RequestOutcome } from "./message.ts"
+
+export const WIRE_VERSION = 1
+/** "MDLF" as its bytes lie in the frame. */
+const MAGIC = 0x464c_444d
+export const FRAME_HEADER_BYTES = 44
+const VECTOR_ENTRY_BYTES = 8
+const PREPARE_HEADER_BYTES = 77
+const DIGEST_BYTES = 16
+export const CLUSTER_ID_BYTES = 16
+/** Fields of any type without headers and body: the largest is checkpoint_chunk's with 56 bytes. */
+const FIELDS_BYTES_MAX = 64
+/** Headers in a list: a pipeline, the entry below it, and one of room for a peer that counts differently. */
+const HEADERS_EXTRA = 2
+const U32 = 0x1_0000_0000
+const U53_HIGH_MAX = 0x1f_ffff
+
+/** What both ends of a link must agree on before a word of the protocol counts. */
+export type WireIdentity = {
+  /** 16 bytes. */
+  readonly cluster_id: Uint8Array
+  readonly generation: number
+  readonly epoch: number
+  readonly limits_fingerprint: number
+}
+
+/** The checksum of `bytes[start, end)`; types/checksum.ts, or zlib's in production. */
+export type ChecksumFunction = (bytes: Uint8Array, start: number, end: number) => number
+
+export type WireOptions = {
+  readonly identity: WireIdentity
+  readonly voters: number
+  readonly limits: ClusterLimits
+  readonly checksum: ChecksumFunction
+}
+
+/** Says only that its sender's end of the link lives. */
+export type Keepalive = { readonly type: "keepalive"; readonly from: number }
+
+export type FrameErrorKind =
+  | "bad_magic"
+  | "bad_version"
+  | "bad_checksum"
+  | "bad_length"
+  | "wrong_cluster"
+  | "wrong_generation"
+  | "wrong_epoch"
+  | "wrong_limits"
+  | "unknown_type"
+  | "bad_field"
+export type FrameError = { readonly kind: FrameErrorKind }
+
+/** Numbers on the wire stay forever; a type that goes leaves a hole. */
+const TYPE_CODES: Readonly<Record<MessageType, number>> = {
+  probe: 1,
+  probe_ok: 2,
+  prepare: 3,
+  prepare_ok: 4,
+  commit: 5,
+  commit_ok: 6,
+  exit_view: 7,
+  join_view: 8,
+  view: 9,
+  get_view: 10,
+  recovery: 11,
+  recovery_response: 12,
+  get_log: 13,
+  log: 14,
+  log_gone: 15,
+  get_checkpoint: 16,
+  checkpoint_chunk: 17,
+  request: 18,
+  read: 19,
+  reply: 20,
+  read_reply: 21,
+}
+const KEEPALIVE_CODE = 0
+const TYPES = byCode(TYPE_CODES)
+const PROBE_STATUS_CODES: Readonly<Record<ProbeStatus, number>> = { blank: 1, recovering: 2, operational: 3 }
+const PROBE_STATUSES = byCode(PROBE_STATUS_CODES)
+const OUTCOME_CODES: Readonly<Record<RequestOutcome, number>> = {
+  ok: 1,
+  not_primary: 2,
+  busy: 3,
+  evicted: 4,
+  invalid: 5,
+  stale: 6,
+}
+const OUTCOMES = byCode(OUTCOME_CODES)
+
+/** The longest frame that these limits allow. Both ends refuse a longer one before they wait for its bytes. */
+export function frameBytesMax(limits: ClusterLimits): number {
+  const headers = (limits.pipeline_max + HEADERS_EXTRA) * PREPARE_HEADER_BYTES
+  const body = Math.max(
+    limits.batch_bytes_max,
+    limits.session_reply_bytes_max,
+    limits.read_reply_bytes_max,
+    limits.chunk_bytes,
+  )
+  const fixed = FRAME_HEADER_BYTES + VOTERS_MAX * VECTOR_ENTRY_BYTES + FIELDS_BYTES_MAX
+  return fixed + Math.max(headers, PREPARE_HEADER_BYTES + body)
+}
+
+/** Bytes of the frame that encodeMessage would write. */
+export function messageFrameBytes(message: Message): number {
+  return FRAME_HEADER_BYTES + message.cv.length * VECTOR_ENTRY_BYTES + fieldsBytes(message)
+}
+
+function fieldsBytes(message: Message): number {
+  switch (message.type) {
+    case "probe":
+      return 8 + tokenBytes(message.token)
+    case "probe_ok":
+      return 9 + tokenBytes(message.token)
+    case "prepare":
+      return 16 + PREPARE_HEADER_BYTES + message.body.length
+    case "prepare_ok":
+      return 16 + DIGEST_BYTES
+    case "commit":
+      return 32
+    case "commit_ok":
+      return 16
+    case "exit_view":
+    case "get_view":
+    case "recovery":
+    case "log_gone":
+      return 8
+    case "join_view":
+      return 34 + message.headers.length * PREPARE_HEADER_BYTES
+    case "view":
+      return 26 + message.headers.length * PREPARE_HEADER_BYTES
+    case "recovery_response":
+      return 34 + message.headers.length * PREPARE_HEADER_BYTES
+    case "get_log":
+      return 16
+    case "log":
+      return 16 + PREPARE_HEADER_BYTES + message.entry.body.length
+    case "get_checkpoint":
+      return 12
+    case "checkpoint_chunk":
+      return 24 + 2 * DIGEST_BYTES + message.body.length
+    case "request":
+      return 17 + message.body.length
+    case "read":
+      return 8 + message.body.length
+    case "reply":
+      return 25 + message.body.length
+    case "read_reply":
+      return 17 + message.body.length
+    default:
+      return unreachable(message)
+  }
+}
+
+function tokenBytes(token: string): number {
+  return token === "" ? 1 : 1 + DIGEST_BYTES
+}
+
+// ---------------------------------------------------------------- encoding
+
+/** Writes the message's frame into `out` from `offset`; its bytes, or -1 when it doesn't fit before the end of `out`. */
+export function encodeMessage(message: Message, options: WireOptions, out: Uint8Array, offset: number): number {
+  assert(message.cv.length === options.voters, "wire: a crash vector has an entry for each voter")
+  assert(message.from >= 0 && message.from < options.voters, "wire: a sender has a slot")
+  const bytes = messageFrameBytes(message)
+  assert(bytes <= frameBytesMax(options.limits), "wire: a frame is bounded")
+  if (offset + bytes > out.length) {
+    return -1
+  }
+  const writer = new Writer(out, offset)
+  writeFrameHeader(writer, options, { bytes, code: TYPE_CODES[message.type], from: message.from })
+  writer.vector(message.cv)
+  writeFields(writer, message)
+  assert(writer.offset === offset + bytes, "wire: what was written is as long as what was counted")
+  writer.patchU32(offset + 4, options.checksum(out, offset + 8, offset + bytes))
+  return bytes
+}
+
+export const KEEPALIVE_BYTES = FRAME_HEADER_BYTES
+
+/** Writes a keepalive; its bytes, or -1 when it doesn't fit. */
+export function encodeKeepalive(from: number, options: WireOptions, out: Uint8Array, offset: number): number {
+  assert(from >= 0 && from < options.voters, "wire: a sender has a slot")
+  if (offset + KEEPALIVE_BYTES > out.length) {
+    return -1
+  }
+  const writer = new Writer(out, offset)
+  writeFrameHeader(writer, options, { bytes: KEEPALIVE_BYTES, code: KEEPALIVE_CODE, from })
+  writer.patchU32(offset + 4, options.checksum(out, offset + 8, offset + KEEPALIVE_BYTES))
+  return KEEPALIVE_BYTES
+}
+
+function writeFrameHeader(
+  writer: Writer,
+  options: WireOptions,
+  frame: { readonly bytes: number; readonly code: number; readonly from: number },
+): void {
+  const { identity } = options
+  assert(identity.cluster_id.length === CLUSTER_ID_BYTES, "wire: a cluster_id is 16 bytes")
+  writer.u32(MAGIC)
+  writer.u32(0)
+  writer.u32(frame.bytes)
+  writer.u8(WIRE_VERSION)
+  writer.u8(frame.code)
+  writer.u8(frame.from)
+  writer.u8(frame.code === KEEPALIVE_CODE ? 0 : options.voters)
+  writer.bytes(identity.cluster_id)
+  writer.u32(identity.generation)
+  writer.u32(identity.epoch)
+  writer.u32(identity.limits_fingerprint)
+}
+
+function writeFields(writer: Writer, message: Message): void {
+  switch (message.type) {
+    case "probe":
+      writer.u64(message.nonce)
+      writer.token(message.token)
+      return
+    case "probe_ok":
+      writer.u64(message.nonce)
+      writer.u8(PROBE_STATUS_CODES[message.status])
+      writer.token(message.token)
+      return
+    case "prepare":
+      assert(message.header.body_bytes === message.body.length, "wire: a header says how long its body is")
+      writer.u64(message.view)
+      writer.u64(message.commit)
+      writer.header(message.header)
+      writer.bytes(message.body)
+      return
+    case "prepare_ok":
+      writer.u64(message.view)
+      writer.u64(message.op)
+      writer.digest(message.checksum)
+      return
+    case "commit":
+      writer.u64(message.view)
+      writer.u64(message.op)
+      writer.u64(message.commit)
+      writer.u64(message.round)
+      return
+    case "commit_ok":
+      writer.u64(message.view)
+      writer.u64(message.round)
+      return
+    case "exit_view":
+    case "get_view":
+      writer.u64(message.view)
+      return
+    case "join_view":
+      writer.u64(message.view)
+      writer.u64(message.log_view)
+      writer.u64(message.op)
+      writer.u64(message.commit)
+      writer.headers(message.headers)
+      return
+    case "view":
+      writer.u64(message.view)
+      writer.u64(message.op)
+      writer.u64(message.commit)
+      writer.headers(message.headers)
+      return
+    case "recovery":
+      writer.u64(message.nonce)
+      return
+    case "recovery_response":
+      writer.u64(message.nonce)
+      writer.u64(message.view)
+      writer.u64(message.op)
+      writer.u64(message.commit)
+      writer.headers(message.headers)
+      return
+    case "get_log":
+      writer.u64(message.op_first)
+      writer.u64(message.op_last)
+      return
+    case "log":
+      assert(message.entry.header.body_bytes === message.entry.body.length, "wire: a header says how long its body is")
+      writer.u64(message.view)
+      writer.u64(message.commit)
+      writer.header(message.entry.header)
+      writer.bytes(message.entry.body)
+      return
+    case "log_gone":
+      writer.u64(message.op)
+      return
+    case "get_checkpoint":
+      writer.u64(message.nonce)
+      writer.u32(message.chunk)
+      return
+    case "checkpoint_chunk":
+      writer.u64(message.nonce)
+      writer.u64(message.op)
+      writer.digest(message.op_checksum)
+      writer.digest(message.chunk_digest)
+      writer.u32(message.chunk)
+      writer.u32(message.chunk_count)
+      writer.bytes(message.body)
+      return
+    case "request":
+      writer.u8(message.operation)
+      writer.u64(message.session)
+      writer.u64(message.request)
+      writer.bytes(message.body)
+      return
+    case "read":
+      writer.u64(message.read)
+      writer.bytes(message.body)
+      return
+    case "reply":
+      writer.u64(message.session)
+      writer.u64(message.request)
+      writer.u8(OUTCOME_CODES[message.outcome])
+      writer.u64(message.view)
+      writer.bytes(message.body)
+      return
+    case "read_reply":
+      writer.u64(message.read)
+      writer.u8(OUTCOME_CODES[message.outcome])
+      writer.u64(message.view)
+      writer.bytes(message.body)
+      return
+    default:
+      return unreachable(message)
+  }
+}
+
+/** Writes fields one behind the other; the caller has made sure of the room. */
+class Writer {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  offset: number
+
+  constructor(bytes: Uint8Array, offset: number) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.offset = offset
+  }
+
+  u8(value: number): void {
+    assert(value >= 0 && value <= 0xff, "wire: u8 out of range")
+    this.#view.setUint8(this.offset, value)
+    this.offset += 1
+  }
+
+  u16(value: number): void {
+    assert(value >= 0 && value <= 0xffff, "wire: u16 out of range")
+    this.#view.setUint16(this.offset, value, true)
+    this.offset += 2
+  }
+
+  u32(value: number): void {
+    assert(Number.isSafeInteger(value) && value >= 0 && value < U32, "wire: u32 out of range")
+    this.#view.setUint32(this.offset, value, true)
+    this.offset += 4
+  }
+
+  patchU32(offset: number, value: number): void {
+    this.#view.setUint32(offset, value, true)
+  }
+
+  u64(value: number): void {
+    assert(Number.isSafeInteger(value) && value >= 0, "wire: a u64 is a safe integer")
+    this.#view.setUint32(this.offset, value % U32, true)
+    this.#view.setUint32(this.offset + 4, Math.floor(value / U32), true)
+    this.offset += 8
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#bytes.set(value, this.offset)
+    this.offset += value.length
+  }
+
+  vector(cv: CrashVector): void {
+    for (const entry of cv) {
+      assert(Number.isSafeInteger(entry) && entry >= 0, "wire: a vector entry is a safe integer")
+      this.u32(Math.floor(entry / U32))
+      this.u32(entry % U32)
+    }
+  }
+
+  digest(digest: Digest): void {
+    assert(digest.length === 2 * DIGEST_BYTES, "wire: a digest is 32 hexadecimal digits")
+    for (let index = 0; index < DIGEST_BYTES; index += 1) {
+      const high = hexValue(digest.charCodeAt(2 * index))
+      const low = hexValue(digest.charCodeAt(2 * index + 1))
+      assert(high >= 0 && low >= 0, "wire: a digest is hexadecimal")
+      this.#view.setUint8(this.offset + index, high * 16 + low)
+    }
+    this.offset += DIGEST_BYTES
+  }
+
+  token(token: string): void {
+    this.u8(token === "" ? 0 : DIGEST_BYTES)
+    if (token !== "") {
+      this.digest(token)
+    }
+  }
+
+  header(header: PrepareHeader): void {
+    this.u64(header.view)
+    this.u64(header.op)
+    this.u64(header.timestamp)
+    this.u64(header.session)
+    this.u64(header.request)
+    this.u8(header.operation)
+    this.u32(header.body_bytes)
+    this.digest(header.parent)
+    this.digest(header.checksum)
+  }
+
+  headers(headers: readonly PrepareHeader[]): void {
+    this.u16(headers.length)
+    for (const header of headers) {
+      this.header(header)
+    }
+  }
+}
+
+/** The value of a lower-case hexadecimal digit, or -1. */
+function hexValue(code: number): number {
+  if (code >= 0x30 && code <= 0x39) {
+    return code - 0x30
+  }
+  return code >= 0x61 && code <= 0x66 ? code - 0x61 + 10 : -1
+}
+
+// ---------------------------------------------------------------- decoding
+
+const ERRORS: Readonly<Record<FrameErrorKind, Result<never, FrameError>>> = {
+  bad_magic: failure("bad_magic"),
+  bad_version: failure("bad_version"),
+  bad_checksum: failure("bad_checksum"),
+  bad_length: failure("bad_length"),
+  wrong_cluster: failure("wrong_cluster"),
+  wrong_generation: failure("wrong_generation"),
+  wrong_epoch: failure("wrong_epoch"),
+  wrong_limits: failure("wrong_limits"),
+  unknown_type: failure("unknown_type"),
+  bad_field: failure("bad_field"),
+}
+
+function failure(kind: FrameErrorKind): Result<never, FrameError> {
+  return { ok: false, error: { kind } }
+}
+
+/**
+ * The message in `bytes[start, end)`, which must be exactly one frame. Bodies are views into `bytes`: whoever keeps one
+ * copies it.
+ */
+export function decodeFrame(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  options: WireOptions,
+): Result<Message | Keepalive, FrameError> {
+  assert(start >= 0 && start <= end && end <= bytes.length, "wire: range outside the buffer")
+  const length = end - start
+  if (length < FRAME_HEADER_BYTES || length > frameBytesMax(options.limits)) {
+    return ERRORS.bad_length
+  }
+  const reader = new Reader(bytes, start, end)
+  if (reader.u32() !== MAGIC) {
+    return ERRORS.bad_magic
+  }
+  const checksum = reader.u32()
+  if (reader.u32() !== length) {
+    return ERRORS.bad_length
+  }
+  if (reader.u8() !== WIRE_VERSION) {
+    return ERRORS.bad_version
+  }
+  if (options.checksum(bytes, start + 8, end) !== checksum) {
+    return ERRORS.bad_checksum
+  }
+  const code = reader.u8()
+  const from = reader.u8()
+  const entries = reader.u8()
+  const stranger = strangerKind(reader, options.identity)
+  if (stranger !== undefined) {
+    return ERRORS[stranger]
+  }
+  if (from >= options.voters) {
+    return ERRORS.bad_field
+  }
+  if (code === KEEPALIVE_CODE) {
+    return entries === 0 && reader.left === 0 ? { ok: true, value: { type: "keepalive", from } } : ERRORS.bad_field
+  }
+  const type = TYPES[code]
+  if (type === undefined) {
+    return ERRORS.unknown_type
+  }
+  if (entries !== options.voters) {
+    return ERRORS.bad_field
+  }
+  const cv = reader.vector(entries)
+  const message = readMessage(reader, options.limits, type, from, cv)
+  return reader.isBroken || reader.left !== 0 ? ERRORS.bad_field : { ok: true, value: message }
+}
+
+function strangerKind(reader: Reader, identity: WireIdentity): FrameErrorKind | undefined {
+  if (!reader.isNext(identity.cluster_id)) {
+    return "wrong_cluster"
+  }
+  if (reader.u32() !== identity.generation) {
+    return "wrong_generation"
+  }
+  if (reader.u32() !== identity.epoch) {
+    return "wrong_epoch"
+  }
+  return reader.u32() === identity.limits_fingerprint ? undefined : "wrong_limits"
+}
+
+/** The fields of one type. A field that is wrong marks the reader as broken; what was read is then dropped. */
+function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, from: number, cv: CrashVector): Message {
+  const headersMax = limits.pipeline_max + HEADERS_EXTRA
+  const batchMax = limits.batch_bytes_max
+  switch (type) {
+    case "probe":
+      return { type, from, cv, nonce: reader.u64(), token: reader.token() }
+    case "probe_ok":
+      return { type, from, cv, nonce: reader.u64(), status: reader.probeStatus(), token: reader.token() }
+    case "prepare": {
+      const view = reader.u64()
+      const commit = reader.u64()
+      const header = reader.header(batchMax)
+      return { type, from, cv, view, commit, header, body: reader.exactBody(header.body_bytes) }
+    }
+    case "prepare_ok":
+      return { type, from, cv, view: reader.u64(), op: reader.u64(), checksum: reader.digest() }
+    case "commit":
+      return { type, from, cv, view: reader.u64(), op: reader.u64(), commit: reader.u64(), round: reader.u64() }
+    case "commit_ok":
+      return { type, from, cv, view: reader.u64(), round: reader.u64() }
+    case "exit_view":
+    case "get_view":
+      return { type, from, cv, view: reader.u64() }
+    case "join_view": {
+      const view = reader.u64()
+      const logView = reader.u64()
+      const op = reader.u64()
+      return {
+        type,
+        from,
+        cv,
+        view,
+        log_view: logView,
+        op,
+        commit: reader.u64(),
+        headers: reader.headers(headersMax, batchMax),
+      }
+    }
+    case "view": {
+      const view = reader.u64()
+      const op = reader.u64()
+      return { type, from, cv, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
+    }
+    case "recovery":
+      return { type, from, cv, nonce: reader.u64() }
+    case "recovery_response": {
+      const nonce = reader.u64()
+      const view = reader.u64()
+      const op = reader.u64()
+      return { type, from, cv, nonce, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
+    }
+    case "get_log":
+      return { type, from, cv, op_first: reader.u64(), op_last: reader.u64() }
+    case "log": {
+      const view = reader.u64()
+      const commit = reader.u64()
+      const header = reader.header(batchMax)
+      return { type, from, cv, view, commit, entry: { header, body: reader.exactBody(header.body_bytes) } }
+    }
+    case "log_gone":
+      return { type, from, cv, op: reader.u64() }
+    case "get_checkpoint":
+      return { type, from, cv, nonce: reader.u64(), chunk: reader.u32() }
+    case "checkpoint_chunk": {
+      const nonce = reader.u64()
+      const op = reader.u64()
+      const opChecksum = reader.digest()
+      const chunkDigest = reader.digest()
+      const chunk = reader.u32()
+      const chunkCount = reader.u32()
+      const body = reader.body(limits.chunk_bytes)
+      return {
+        type,
+        from,
+        cv,
+        nonce,
+        op,
+        op_checksum: opChecksum,
+        chunk_digest: chunkDigest,
+        chunk,
+        chunk_count: chunkCount,
+        body,
+      }
+    }
+    case "request": {
+      const operation = reader.operation()
+      const session = reader.u64()
+      return { type, from, cv, operation, session, request: reader.u64(), body: reader.body(batchMax) }
+    }
+    case "read":
+      return { type, from, cv, read: reader.u64(), body: reader.body(batchMax) }
+    case "reply": {
+      const session = reader.u64()
+      const request = reader.u64()
+      const outcome = reader.outcome()
+      const view = reader.u64()
+      return { type, from, cv, session, request, outcome, view, body: reader.body(limits.session_reply_bytes_max) }
+    }
+    case "read_reply": {
+      const read = reader.u64()
+      const outcome = reader.outcome()
+      return { type, from, cv, read, outcome, view: reader.u64(), body: reader.body(limits.read_reply_bytes_max) }
+    }
+    default:
+      return unreachable(type)
+  }
+}
+
+const NO_BODY = new Uint8Array(0)
+const NO_DIGEST: Digest = "0".repeat(2 * DIGEST_BYTES)
+const HEX = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, "0"))
+
+/** Reads fields one behind the other; a read past the end or a value out of range breaks it, and it stays broken. */
+class Reader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  readonly #end: number
+  #offset: number
+  #broken = false
+
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#offset = start
+    this.#end = end
+  }
+
+  get isBroken(): boolean {
+    return this.#broken
+  }
+
+  get left(): number {
+    return this.#end - this.#offset
+  }
+
+  /** The offset of the next `bytes` bytes, or -1 when they are not there. */
+  #take(bytes: number): number {
+    if (this.left < bytes) {
+      this.#broken = true
+      return -1
+    }
+    const offset = this.#offset
+    this.#offset += bytes
+    return offset
+  }
+
+  #need<T>(value: T | undefined, otherwise: T): T {
+    if (value === undefined) {
+      this.#broken = true
+      return otherwise
+    }
+    return value
+  }
+
+  u8(): number {
+    const offset = this.#take(1)
+    return offset < 0 ? 0 : this.#view.getUint8(offset)
+  }
+
+  u16(): number {
+    const offset = this.#take(2)
+    return offset < 0 ? 0 : this.#view.getUint16(offset, true)
+  }
+
+  u32(): number {
+    const offset = this.#take(4)
+    return offset < 0 ? 0 : this.#view.getUint32(offset, true)
+  }
+
+  u64(): number {
+    const offset = this.#take(8)
+    if (offset < 0) {
+      return 0
+    }
+    const high = this.#view.getUint32(offset + 4, true)
+    if (high > U53_HIGH_MAX) {
+      this.#broken = true
+      return 0
+    }
+    return high * U32 + this.#view.getUint32(offset, true)
+  }
+
+  /** True, and past them, when exactly these bytes come next. */
+  isNext(expected: Uint8Array): boolean {
+    const offset = this.#take(expected.length)
+    if (offset < 0) {
+      return false
+    }
+    for (let index = 0; index < expected.length; index += 1) {
+      if (this.#bytes[offset + index] !== expected[index]) {
+        return false
+      }
+    }
+    return true
+  }
+
+  vector(entries: number): CrashVector {
+    const cv: number[] = []
+    for (let index = 0; index < entries; index += 1) {
+      const incarnation = this.u32()
+      const nonce = this.u32()
+      if (incarnation > INCARNATION_MAX) {
+        this.#broken = true
+      }
+      cv.push(this.#broken ? 0 : incarnation * U32 + nonce)
+    }
+    return cv
+  }
+
+  digest(): Digest {
+    const offset = this.#take(DIGEST_BYTES)
+    if (offset < 0) {
+      return NO_DIGEST
+    }
+    let text = ""
+    for (let index = 0; index < DIGEST_BYTES; index += 1) {
+      text += HEX[this.#view.getUint8(offset + index)] ?? ""
+    }
+    return text
+  }
+
+  token(): string {
+    const bytes = this.u8()
+    if (bytes === 0) {
+      return ""
+    }
+    if (bytes !== DIGEST_BYTES) {
+      this.#broken = true
+      return ""
+    }
+    return this.digest()
+  }
+
+  probeStatus(): ProbeStatus {
+    return this.#need(PROBE_STATUSES[this.u8()], "recovering")
+  }
+
+  outcome(): RequestOutcome {
+    return this.#need(OUTCOMES[this.u8()], "invalid")
+  }
+
+  operation(): Operation {
+    const code = this.u8()
+    switch (code) {
+      case Operation.register:
+      case Operation.batch:
+      case Operation.pulse:
+        return code
+      default:
+        this.#broken = true
+        return Operation.pulse
+    }
+  }
+
+  header(bodyBytesMax: number): PrepareHeader {
+    const view = this.u64()
+    const op = this.u64()
+    const timestamp = this.u64()
+    const session = this.u64()
+    const request = this.u64()
+    const operation = this.operation()
+    const bodyBytes = this.u32()
+    const parent = this.digest()
+    const checksum = this.digest()
+    if (op === 0 || bodyBytes > bodyBytesMax) {
+      this.#broken = true
+    }
+    return { view, op, timestamp, operation, session, request, body_bytes: bodyBytes, parent, checksum }
+  }
+
+  headers(countMax: number, bodyBytesMax: number): PrepareHeader[] {
+    const headers: PrepareHeader[] = []
+    const count = this.u16()
+    // Compared before anything is read or allocated for it.
+    if (count > countMax || this.left < count * PREPARE_HEADER_BYTES) {
+      this.#broken = true
+      return headers
+    }
+    for (let index = 0; index < count; index += 1) {
+      headers.push(this.header(bodyBytesMax))
+    }
+    return headers
+  }
+
+  /** The rest of the frame. */
+  body(bytesMax: number): Uint8Array {
+    const bytes = this.left
+    if (this.#broken || bytes > bytesMax) {
+      this.#broken = true
+      return NO_BODY
+    }
+    const offset = this.#take(bytes)
+    return this.#bytes.subarray(offset, offset + bytes)
+  }
+
+  /** The rest of the frame, which must be as long as its header says. */
+  exactBody(bytes: number): Uint8Array {
+    if (this.left !== bytes) {
+      this.#broken = true
+    }
+    return this.body(bytes)
+  }
+}
+
+function byCode<T extends string>(codes: Readonly<Record<T, number>>): readonly (T | undefined)[] {
+  const names: (T | undefined)[] = []
+  for (const name in codes) {
+    const code = codes[name]
+    assert(names[code] === undefined && code > 0, "wire: a code names one thing, and 0 is none")
+    names[code] = name
+  }
+  return names
+}
+
+// ---------------------------------------------------------------- splitting a stream
+
+/** Room that the splitter keeps free for one read; smaller reads cost a system call each. */
+export const READ_ROOM_BYTES = 64 * 1024
+
+/** A receive buffer for these limits: a frame that is under way, a whole one behind it, and room to read. */
+export function receiveBufferBytes(limits: ClusterLimits): number {
+  return 2 * frameBytesMax(limits) + READ_ROOM_BYTES
+}
+
+/**
+ * Finds the frames in a stream that arrives in pieces of any size, in one static buffer: the reader writes into
+ * `writable()`, says how much with `advance()`, and takes frames with `next()` until it returns false. What `next()`
+ * showed is valid until `writable()` is called again.
+ */
+export class FrameSplitter {
+  readonly #buffer: Uint8Array
+  readonly #view: DataView
+  readonly #frameBytesMax: number
+  #start = 0
+  #end = 0
+  /** The frame that next() found. */
+  frameStart = 0
+  frameEnd = 0
+  /** Set for good when the stream cannot be split any further: the link must be closed. */
+  error: "bad_magic" | "bad_length" | undefined
+
+  constructor(buffer: Uint8Array, limits: ClusterLimits) {
+    assert(buffer.length >= receiveBufferBytes(limits), "wire: a receive buffer holds two frames and room to read")
+    this.#buffer = buffer
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    this.#frameBytesMax = frameBytesMax(limits)
+  }
+
+  get buffer(): Uint8Array {
+    return this.#buffer
+  }
+
+  /** Forgets everything: a new connection begins. */
+  reset(): void {
+    this.#start = 0
+    this.#end = 0
+    this.error = undefined
+  }
+
+  /** Where the next read goes; never empty (Node answers an empty buffer with ENOBUFS). */
+  writable(): Uint8Array {
+    if (this.#start === this.#end) {
+      this.#start = 0
+      this.#end = 0
+    } else if (this.#buffer.length - this.#end < READ_ROOM_BYTES) {
+      this.#buffer.copyWithin(0, this.#start, this.#end)
+      this.#end -= this.#start
+      this.#start = 0
+    }
+    assert(this.#end < this.#buffer.length, "wire: there is room for a read")
+    return this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end)
+  }
+
+  advance(bytes: number): void {
+    assert(bytes >= 0 && this.#end + bytes <= this.#buffer.length, "wire: more was read than there was room for")
+    this.#end += bytes
+  }
+
+  /** True when `[frameStart, frameEnd)` is a whole frame; false when more bytes are needed or the stream is broken. */
+  next(): boolean {
+    const have = this.#end - this.#start
+    if (this.error !== undefined || have < 12) {
+      return false
+    }
+    if (this.#view.getUint32(this.#start, true) !== MAGIC) {
+      this.error = "bad_magic"
+      return false
+    }
+    const bytes = this.#view.getUint32(this.#start + 8, true)
+    if (bytes < FRAME_HEADER_BYTES || bytes > this.#frameBytesMax) {
+      this.error = "bad_length"
+      return false
+    }
+    if (have < bytes) {
+      return false
+    }
+    this.frameStart = this.#start
+    this.frameEnd = this.#start + bytes
+    this.#start = this.frameEnd
+    return true
+  }
+}

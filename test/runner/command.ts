@@ -1,4 +1,4 @@
-/** Runs one command in a process group of its own, with a time limit after which nothing of it is left. Plane: control. */
+/** Runs one command in a process group of its own, with a time limit; nothing of it is left behind. Plane: control. */
 import { spawn } from "node:child_process"
 import { GRACE_SECONDS, OUTPUT_BYTES_MAX } from "../limits.ts"
 

@@ -115,7 +115,7 @@ function vitest(name: Phase["name"], what: string, folder: string, isCheck: bool
   }
 }
 
-/** Each test counts. What breaks outside a test (a file that can't be loaded, a stray rejection) counts as one failure. */
+/** Each test counts. What breaks outside a test (a file that can't be loaded, a stray rejection) is one failure. */
 export function countTests(end: CommandEnd, report: string): Count {
   const tests = readNumbers(report, ["numPassedTests", "numFailedTests", "numPendingTests", "numTodoTests"])
   const [passed = 0, failedTests = 0, pending = 0, todo = 0] = tests ?? []

@@ -1,7 +1,8 @@
 /**
- * Keeps package-lock.json whole. `npm install` leaves optional packages for other platforms out of it when the registry
- * (a partial mirror) doesn't have them, and then every `npm ci` refuses the lockfile. Run this file after `npm install`:
- * it adds their entries, without hashes since nobody here ever fetches them: bootstrap.mjs runs on linux x64 only.
+ * Keeps package-lock.json whole. `npm install` leaves optional packages for other platforms out of it when the
+ * registry (a partial mirror) doesn't have them, and then every `npm ci` refuses the lockfile. Run this file after
+ * `npm install`: it adds their entries, without hashes since nobody here ever fetches them: bootstrap.mjs runs on linux
+ * x64 only.
  * Plane: control.
  */
 import { readFileSync, writeFileSync } from "node:fs"

@@ -78,6 +78,6 @@ export interface StateMachine {
 
   /** The arena itself: all replicated state and nothing else. Its length never changes. */
   readonly arena: Uint8Array
-  /** Called after `arena` was overwritten by a transfer: drops every cache; true when its bytes are an arena of ours. */
+  /** Called after `arena` was overwritten by a transfer: drops every cache; true if its bytes are an arena of ours. */
   restored(): boolean
 }

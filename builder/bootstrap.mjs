@@ -31,7 +31,7 @@ const KILL_GRACE_MS = 5_000
  * apt would have to remove to install ours.
  */
 const PACKAGES = [
-  { name: "binutils", why: "readelf finds the libraries that the image's Node binary loads" },
+  { name: "binutils", why: "strip, for the Node binary in the image" },
   { name: "busybox", or: "busybox-static", why: "udhcpc's base, and the shell of a guest under test" },
   { name: "ca-certificates", why: "apt and curl over TLS" },
   { name: "cpio", why: "reads our archives back in tests, so that two programs agree on the format" },
@@ -102,8 +102,8 @@ async function installUnderLock() {
 }
 
 /**
- * One bootstrap at a time on this machine, since apt is the machine's. The lock is a name in the kernel (an abstract
- * socket): it vanishes with its holder, however that dies, so there is none to find stale, as a file of pids would be.
+ * One bootstrap at a time in this clone; between clones apt has locks of its own. The lock is a name in the kernel (an
+ * abstract socket): it vanishes with its holder, however that dies, so it is never stale as a file with a pid would be.
  */
 async function takeLock() {
   const until = Date.now() + LOCK_SECONDS_MAX * 1000
@@ -114,12 +114,12 @@ async function takeLock() {
       return lock
     }
     if (!isAnnounced) {
-      say("another bootstrap is installing on this machine; waiting for it")
+      say("another bootstrap is installing here; waiting for it")
       isAnnounced = true
     }
     await sleep(LOCK_RETRY_MS)
   }
-  throw new Refusal(`another bootstrap has been installing for ${LOCK_SECONDS_MAX} s: end it, then try again`)
+  throw new Refusal(`another bootstrap has been installing here for ${LOCK_SECONDS_MAX} s: end it, then try again`)
 }
 
 function tryLock() {
@@ -132,7 +132,7 @@ function tryLock() {
         reject(error)
       }
     })
-    server.listen("\0mandala-bootstrap", () => settle(server))
+    server.listen(`\0mandala-bootstrap-${sha256(ROOT)}`, () => settle(server))
   })
 }
 
@@ -222,7 +222,11 @@ function lockfileHash() {
   if (!existsSync(LOCKFILE)) {
     throw new Refusal(`${LOCKFILE} is missing: clone the repository again`)
   }
-  return createHash("sha256").update(readFileSync(LOCKFILE)).digest("hex")
+  return sha256(readFileSync(LOCKFILE))
+}
+
+function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex")
 }
 
 async function installNpm() {

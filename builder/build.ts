@@ -201,13 +201,20 @@ async function readInputs(context: Context): Promise<Result<Inputs, BuildError>>
   const bundled = await context.step(
     "bundle",
     context.entry,
-    () => bundle(context.root, context.entry),
+    () => bundleProgram(context),
     (bytes) => `${context.entry}, ${bytes.length} bytes`,
   )
   if (!bundled.ok) {
     return bundled
   }
   return context.step("inputs", "what goes in", () => readOtherInputs(context, bundled.value), describeInputs)
+}
+
+async function bundleProgram(context: Context): Promise<Result<Uint8Array, BuildError>> {
+  const prologue = await readBytes(join(context.root, "images/base/prologue.cjs"))
+  return prologue.ok
+    ? bundle({ root: context.root, entry: context.entry, prologue: prologue.value.toString("utf8") })
+    : prologue
 }
 
 function describeInputs(inputs: Inputs): string {

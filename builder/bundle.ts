@@ -18,8 +18,17 @@ const DEFINITIONS = {
 }
 const BANNER = `const __mandala_url = require("node:url").pathToFileURL(__filename).href;`
 
-/** The bundle's bytes; the same sources give the same bytes. `entry` is relative to `root`. */
-export async function bundle(root: string, entry: string): Promise<Result<Uint8Array, BuildError>> {
+export type BundleOptions = {
+  readonly root: string
+  /** The program, relative to `root`. */
+  readonly entry: string
+  /** Statements that run before anything of the program. */
+  readonly prologue: string
+}
+
+/** The bundle's bytes; the same sources give the same bytes. */
+export async function bundle(options: BundleOptions): Promise<Result<Uint8Array, BuildError>> {
+  const { root, entry, prologue } = options
   try {
     const result = await build({
       absWorkingDir: root,
@@ -35,7 +44,7 @@ export async function bundle(root: string, entry: string): Promise<Result<Uint8A
       sourcemap: false,
       external: EXTERNAL,
       define: DEFINITIONS,
-      banner: { js: BANNER },
+      banner: { js: `${prologue}${BANNER}` },
       logLevel: "silent",
     })
     const file = result.outputFiles[0]

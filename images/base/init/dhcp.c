@@ -180,8 +180,14 @@ static void send_frame(int fd, const struct nic *nic, struct frame *frame) {
   /* The pseudo header is source (0), destination, protocol and length. */
   frame->udp.uh_sum = fold(sum(sum(IPPROTO_UDP + udp_bytes, &frame->ip.daddr, 4), &frame->udp, udp_bytes));
   if (frame->udp.uh_sum == 0) frame->udp.uh_sum = 0xffff;
-  /* A send that fails is a lost packet: the next attempt repeats it. */
-  sendto(fd, frame, sizeof *frame, 0, (struct sockaddr *)&to, sizeof to);
+  /*
+   * For some milliseconds after the link is there the kernel has no queue for it yet and drops what is sent, saying
+   * so. Without this the first DISCOVER is lost, and a second with it. A send that fails for good is a lost packet.
+   */
+  for (int attempt = 0; attempt < DHCP_SEND_ATTEMPTS; attempt += 1) {
+    if (sendto(fd, frame, sizeof *frame, 0, (struct sockaddr *)&to, sizeof to) >= 0) return;
+    sleep_ms(POLL_MS);
+  }
 }
 
 /* Waits for an answer of `type` or a NAK. Frames that are not for us are read past; the deadline bounds the loop. */

@@ -28,6 +28,7 @@ enum {
 
   NIC_WAIT_MS = 5 * 1000,
   CARRIER_WAIT_MS = 60 * 1000,
+  E1000_SETTLE_MS = 550,
   POLL_MS = 10,
   /* Requirement: a DHCP server that comes up a minute after us is still heard. */
   DHCP_TOTAL_MS = 90 * 1000,
@@ -35,6 +36,7 @@ enum {
   DHCP_REPORT_MS = 15 * 1000,
   DHCP_WAIT_FIRST_MS = 1000,
   DHCP_WAIT_MS_MAX = 8 * 1000,
+  DHCP_SEND_ATTEMPTS = 100,
   DHCP_RENEW_WAIT_MS = 2 * 1000,
   DHCP_RENEW_RETRY_MS = 60 * 1000,
   BEACON_WAIT_MS = 2 * 1000,
@@ -44,6 +46,8 @@ enum {
   APP_ENDS_WINDOW_MS = 5 * 60 * 1000,
   APP_PAUSE_MS = 1000,
 };
+
+#define NETWORK_PATH "/run/mandala/network.json"
 
 /* The kernel's command line, validated: what is not exactly as expected is left empty. */
 struct boot {
@@ -124,7 +128,9 @@ int beacon(const struct boot *boot, const char *mac, const char *query);
 /* entropy.c */
 void entropy_credit(void);
 
-/* supervise.c: ends only when the app keeps ending; the reason is returned. */
+/* supervise.c: supervise() ends only when the app keeps ending or the network is lost; the reason is returned. */
+void app_start(void);
+void app_stop(void);
 const char *supervise(const struct boot *boot, const struct nic *nic, struct lease *lease);
 
 /* main.c */

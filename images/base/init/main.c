@@ -34,6 +34,7 @@ static void halt(const char *reason, const char *detail) {
   unsigned long long have = memory_total();
   snprintf(text, sizeof text, "HALTED: %s: %s", reason, detail);
   say_everywhere(text);
+  app_stop();
   snprintf(text, sizeof text, "halted&reason=%s&need_bytes=%llu&have_bytes=%llu", reason,
            (unsigned long long)need.ram_bytes, have);
   /* A short base archive may still hold the modules, which are its first files: try to be heard. */
@@ -71,6 +72,11 @@ int main(void) {
   entropy_credit();
   loopback_up();
   if (modules_load() != 0) halt("modules_unreadable", "/modules/table");
+  /*
+   * Node starts while the link and the lease are awaited, but not before the modules are loaded: loading patches the
+   * kernel's code, and beside a busy Node that took 1.7 s instead of 0.4 (QEMU, emulated).
+   */
+  app_start();
   reason = network_up(&boot, &nic, &lease, DHCP_TOTAL_MS);
   if (reason != NULL) {
     snprintf(detail, sizeof detail, "interface %s, BOOTIF %s", nic.name[0] == 0 ? "none" : nic.name,

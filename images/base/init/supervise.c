@@ -14,16 +14,25 @@
 
 enum { FILES_MAX = 65536 };
 
-static pid_t start_app(int starts) {
-  pid_t pid = fork();
-  if (pid != 0) return pid;
+static pid_t app = -1;
+static int starts;
+
+/* Before the network is up, too: the process waits for NETWORK_PATH (images/base/prologue.cjs). */
+void app_start(void) {
   char starts_text[32];
-  sigset_t none;
+  sigset_t children, none;
+  starts += 1;
+  /* Blocked before there is a child, so that no end is missed. */
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &children, NULL);
+  app = fork();
+  if (app != 0) return;
   struct rlimit files = {FILES_MAX, FILES_MAX};
   snprintf(starts_text, sizeof starts_text, "MANDALA_STARTS=%d", starts);
   char *arguments[] = {"/bin/node", "/app/mandala.cjs", "appliance", NULL};
   char *environment[] = {"PATH=/bin", "HOME=/run/mandala", "TZ=UTC", "NODE_OPTIONS=--max-semi-space-size=16",
-                         starts_text, NULL};
+                         "MANDALA_NETWORK=" NETWORK_PATH, starts_text, NULL};
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
@@ -35,8 +44,15 @@ static pid_t start_app(int starts) {
   _exit(127);
 }
 
-/* Reaps everything that ended; the wait status of `app` in `status` and 1 when it was among them. */
-static int reap(pid_t app, int *status) {
+void app_stop(void) {
+  if (app <= 0) return;
+  kill(app, SIGKILL);
+  waitpid(app, NULL, 0);
+  app = -1;
+}
+
+/* Reaps everything that ended; the wait status of the app in `status` and 1 when it was among them. */
+static int reap(int *status) {
   int ended = 0;
   for (;;) {
     int one = 0;
@@ -49,7 +65,7 @@ static int reap(pid_t app, int *status) {
   }
 }
 
-static void say_end(int status, int starts) {
+static void say_end(int status) {
   if (WIFSIGNALED(status)) {
     say("the process ended by signal %d (start %d)", WTERMSIG(status), starts);
   } else {
@@ -58,12 +74,9 @@ static void say_end(int status, int starts) {
 }
 
 /* Another machine has our address now: the process, which is bound to it, ends, and we ask for a new one. */
-static const char *network_again(const struct boot *boot, const struct nic *nic, struct lease *lease, pid_t app) {
+static const char *network_again(const struct boot *boot, const struct nic *nic, struct lease *lease) {
   say("the DHCP server took the address back; the process starts again with a new one");
-  if (app > 0) {
-    kill(app, SIGKILL);
-    waitpid(app, NULL, 0);
-  }
+  app_stop();
   struct nic again = *nic;
   return network_up(boot, &again, lease, DHCP_TOTAL_MS);
 }
@@ -75,15 +88,12 @@ static int64_t renew_at(const struct lease *lease) {
 const char *supervise(const struct boot *boot, const struct nic *nic, struct lease *lease) {
   int64_t ends[APP_ENDS_MAX] = {0};
   int ends_count = 0;
-  int starts = 1;
   sigset_t children;
   sigemptyset(&children);
   sigaddset(&children, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &children, NULL);
   int signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
   int64_t renew = renew_at(lease);
   int64_t restart = INT64_MAX;
-  pid_t app = start_app(starts);
   for (;;) {
     int64_t next = renew < restart ? renew : restart;
     int64_t left = next == INT64_MAX ? -1 : next - now_ms();
@@ -93,9 +103,9 @@ const char *supervise(const struct boot *boot, const struct nic *nic, struct lea
     struct signalfd_siginfo signal;
     while (read(signals, &signal, sizeof signal) == sizeof signal) continue;
     int status = 0;
-    if (reap(app, &status)) {
+    if (reap(&status)) {
       app = -1;
-      say_end(status, starts);
+      say_end(status);
       /* The oldest of the last APP_ENDS_MAX ends tells whether they all fell into the window. */
       int64_t oldest = ends[ends_count % APP_ENDS_MAX];
       ends[ends_count % APP_ENDS_MAX] = now_ms();
@@ -108,17 +118,15 @@ const char *supervise(const struct boot *boot, const struct nic *nic, struct lea
       /* Divergence from RFC 2131, 4.4.5: a lease that nobody renews is kept. The cluster must outlive its DHCP server. */
       renew = answer == DHCP_ACKED ? renew_at(lease) : now_ms() + DHCP_RENEW_RETRY_MS;
       if (answer == DHCP_REFUSED) {
-        const char *reason = network_again(boot, nic, lease, app);
+        const char *reason = network_again(boot, nic, lease);
         if (reason != NULL) return reason;
-        app = -1;
         renew = renew_at(lease);
         restart = now_ms();
       }
     }
     if (now_ms() >= restart) {
-      starts += 1;
       restart = INT64_MAX;
-      app = start_app(starts);
+      app_start();
     }
   }
 }

@@ -27,6 +27,8 @@ export class SimulatedClient {
   readonly #voters: number
   /** The machine whose gateway this is. */
   home: number
+  /** Some clients only read and some only write: a reader that never waits for a write meets a deposed primary. */
+  readonly #writesOfTen: number
   #session = 0
   #request = 0
   #numbers = 0
@@ -42,6 +44,7 @@ export class SimulatedClient {
     this.#history = options.history
     this.#voters = options.voters
     this.home = options.id % options.voters
+    this.#writesOfTen = [10, 0, 5, 10][options.id % 4] ?? 5
   }
 
   /** The machine died, and this gateway with it: whatever was under way is unknown. */
@@ -96,7 +99,7 @@ export class SimulatedClient {
         body[index] = this.#random.below(256)
       }
       this.#waiting = { kind: "register", request: this.#id * 1_000_000 + this.#numbers, body }
-    } else if (this.#random.chance(1, 2)) {
+    } else if (this.#random.chance(this.#writesOfTen, 10)) {
       this.#request += 1
       this.#waiting = { kind: "write", request: this.#request, body: encodeWrites(this.#writes()) }
     } else {

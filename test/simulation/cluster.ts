@@ -102,10 +102,10 @@ class Simulation {
       },
     })
     this.#weights = {
-      crash: pick([0, 5, 20, 60]),
-      partition: pick([0, 5, 20]),
-      pause: pick([0, 5, 20]),
-      heal: pick([10, 40, 100]),
+      crash: pick([20, 60, 120, 250]),
+      partition: pick([0, 10, 40, 80]),
+      pause: pick([0, 10, 40]),
+      heal: pick([20, 60, 150]),
     }
     for (let id = 0; id < CLIENTS; id += 1) {
       this.#clients.push(
@@ -327,20 +327,34 @@ class Simulation {
     return this.#machines.filter((machine) => machine === undefined || machine.replica.status === "recovering").length
   }
 
+  /** Whom a fault hits: the newest primary, the one before it, or anyone. */
+  #victim(): number {
+    let view = 0
+    for (const machine of this.#machines) {
+      if (machine?.replica.status === "normal") {
+        view = Math.max(view, machine.replica.view)
+      }
+    }
+    const choice = this.#random.below(3)
+    return choice === 0 ? this.#random.below(this.#voters) : (view + this.#voters - (choice - 1)) % this.#voters
+  }
+
   #injectFaults(): void {
     const faults = (this.#voters - 1) / 2
     if (this.#random.chance(this.#weights.crash, 1000) && this.#down() < faults) {
-      const slot = this.#random.below(this.#voters)
+      const slot = this.#victim()
       const machine = this.#machines[slot]
       if (machine !== undefined && machine.replica.status !== "recovering") {
         this.#crash(slot)
       }
     }
     if (this.#random.chance(this.#weights.partition, 1000)) {
-      const from = this.#random.below(this.#voters)
+      const from = this.#victim()
       const isSymmetric = this.#random.chance(1, 2)
+      // All links of one machine, or some of them.
+      const cuts = this.#random.chance(1, 2) ? 3 : 1
       for (let to = 0; to < this.#voters; to += 1) {
-        if (to !== from && this.#random.chance(2, 3)) {
+        if (to !== from && this.#random.chance(cuts, 3)) {
           this.#network.setCut({ from, to, cut: true })
           this.#network.setCut({ from: to, to: from, cut: isSymmetric })
         }
@@ -364,7 +378,7 @@ class Simulation {
     this.#network.healAll()
     this.#network.faults = QUIET
     this.#network.releaseHeld(this.#now)
-    const before = this.#clients.map((client) => client.counts.acknowledged)
+    const before = this.#clients.map(served)
     const end = this.#now + LIVENESS_PHASE_MS
     while (this.#now < end) {
       this.#step(false)
@@ -385,7 +399,7 @@ class Simulation {
     const isOneView = this.#machines.every(
       (machine) => machine?.replica.status === "normal" && machine.replica.view === view,
     )
-    const isServed = this.#clients.every((client, index) => client.counts.acknowledged > (before[index] ?? 0))
+    const isServed = this.#clients.every((client, index) => served(client) > (before[index] ?? 0))
     return isOneView && isServed
   }
 
@@ -393,6 +407,10 @@ class Simulation {
     this.#trace.update(line)
     this.#options.trace?.(line)
   }
+}
+
+function served(client: SimulatedClient): number {
+  return client.counts.acknowledged + client.counts.reads
 }
 
 function cloneReply(message: Message): Message {

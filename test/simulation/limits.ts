@@ -9,7 +9,7 @@ export const SIMULATED_LIMITS: ClusterLimits = {
   batch_commands_max: 8,
   session_reply_bytes_max: 256,
   read_reply_bytes_max: 256,
-  sessions_max: 8,
+  sessions_max: 12,
   machines_max: 2,
   kv_entries_max: 32,
   kv_slab_bytes: 16 * 1024,
@@ -42,7 +42,7 @@ export const FAULT_PHASE_MS = 20_000
 export const LIVENESS_PHASE_MS = 60_000
 export const FORMATION_MS = 5_000
 
-export const CLIENTS = 4
+export const CLIENTS = 8
 /** A client that has waited this long without an answer asks another replica; same number, same bytes. */
 export const CLIENT_RETRY_MS = 400
 /** After this long its request's outcome is unknown; it goes on with a new session. */

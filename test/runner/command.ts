@@ -25,13 +25,13 @@ export function runCommand(command: Command): Promise<CommandEnd> {
   const chunks: Buffer[] = []
   let bytes = 0
   let end: CommandEnd["end"] = "exited"
-  // Tools ask the environment whether to draw, and vitest whether it may write a snapshot that is missing: it may not.
+  // Tools ask the environment whether to draw; what we print is plain text.
   const { FORCE_COLOR: _, ...environment } = process.env
   const child = spawn(command.file, command.args, {
     cwd: command.cwd,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...environment, CI: "1", NO_COLOR: "1" },
+    env: { ...environment, NO_COLOR: "1" },
   })
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk: Buffer) => {

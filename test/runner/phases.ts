@@ -108,6 +108,8 @@ function vitest(name: Phase["name"], what: string, folder: string, isCheck: bool
       "--reporter=default",
       "--reporter=json",
       `--outputFile.json=${report}`,
+      // A snapshot that is missing is a failure, not one to write.
+      "--update=none",
       // With its slash it is a folder, not a word that may occur in any path.
       `test/${folder}/`,
     ],

@@ -72,7 +72,7 @@ const REGISTRY_HOSTS = [
   ["security", "ubuntu", "com"],
 ]
 
-export const FORBIDDEN: readonly Forbidden[] = [
+const FORBIDDEN: readonly Forbidden[] = [
   { what: "unfinished work", pattern: new RegExp(`\\b(${["TO", "DO"].join("")}|${["FIX", "ME"].join("")})\\b`) },
   {
     what: "the host of a package registry",
@@ -97,9 +97,13 @@ export function checkText(path: string, text: string, forbidden: readonly Forbid
 export function checkColumns(path: string, text: string): Violation[] {
   const violations: Violation[] = []
   for (const [index, line] of text.split("\n").entries()) {
-    const columns = [...line].length
-    if (columns > COLUMNS_MAX) {
-      violations.push({ rule: "columns", path, line: index + 1, what: `${columns}, and ${COLUMNS_MAX} is the most` })
+    if (line.length > COLUMNS_MAX) {
+      violations.push({
+        rule: "columns",
+        path,
+        line: index + 1,
+        what: `${line.length}, and ${COLUMNS_MAX} is the most`,
+      })
     }
   }
   return violations

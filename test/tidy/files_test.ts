@@ -9,7 +9,8 @@ import { describe, ROOT, repositoryFiles } from "./source.ts"
 const files = repositoryFiles()
 
 test("the top level holds what it should and nothing else", () => {
-  expect([...new Set(files.map((path) => path.split("/")[0]))].sort()).toEqual([...TOP_LEVEL].sort())
+  const found = new Set(files.map((path) => path.split("/", 1).join()))
+  expect([...found].sort()).toEqual([...TOP_LEVEL].sort())
 })
 
 test.each(TOP_FOLDERS)("%s/ says what it is for", (folder) => {
@@ -84,7 +85,7 @@ test("the lockfile is whole, so that npm ci accepts it with any registry; if not
 
 test("every version is exact", () => {
   const { dependencies, devDependencies, optionalDependencies } = readLockfile(ROOT).packages[""] ?? {}
-  const versions = Object.values({ ...Object(dependencies), ...Object(devDependencies), ...optionalDependencies })
+  const versions = Object.values({ ...dependencies, ...devDependencies, ...optionalDependencies })
   expect(versions.length).toBeGreaterThan(0)
   expect(versions.filter((version) => !/^\d+\.\d+\.\d+$/.test(String(version)))).toEqual([])
 })

@@ -53,7 +53,7 @@ function mayImport(from: Place, to: Place): boolean {
 }
 
 /** Every way a module can name another, types included. A specifier of "" is one that only running could tell. */
-export function importsOf(source: Source): Import[] {
+function importsOf(source: Source): Import[] {
   const imports: Import[] = []
   const add = (specifier: string, offset: number): void => {
     imports.push({ specifier, offset })

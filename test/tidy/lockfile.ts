@@ -10,6 +10,8 @@ import { join, resolve } from "node:path"
 
 export type LockEntry = {
   readonly version?: string
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
   readonly [field: string]: unknown
 }

@@ -15,10 +15,11 @@ test("the limits in use hold their relations", () => {
   expect(() => assertProcessLimits(PROCESS_LIMITS)).not.toThrow()
 })
 
-const fields = Object.keys(CLUSTER_LIMITS)
+const entries = Object.entries(CLUSTER_LIMITS)
+const fields = entries.map(([field]) => field)
 
-test.each(fields)("the fingerprint changes with %s", (field) => {
-  const changed: ClusterLimits = { ...CLUSTER_LIMITS, [field]: Number(Object(CLUSTER_LIMITS)[field]) + 1 }
+test.each(entries)("the fingerprint changes with %s", (field, value) => {
+  const changed: ClusterLimits = { ...CLUSTER_LIMITS, [field]: value + 1 }
   expect(limitsFingerprint(changed)).not.toBe(limitsFingerprint(CLUSTER_LIMITS))
 })
 

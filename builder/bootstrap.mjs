@@ -33,7 +33,6 @@ const KILL_GRACE_MS = 5_000
 const PACKAGES = [
   { name: "binutils", why: "strip, for the Node binary in the image" },
   { name: "busybox", or: "busybox-static", why: "udhcpc's base, and the shell of a guest under test" },
-  { name: "ca-certificates", why: "apt and curl over TLS" },
   { name: "cpio", why: "reads our archives back in tests, so that two programs agree on the format" },
   { name: "curl", why: "an HTTP client of other hands, for the boot server's tests" },
   { name: "dnsmasq-base", why: "a DHCP server of other hands, next to which the proxy must behave" },

@@ -74,8 +74,8 @@ export type WireOptions = {
   readonly checksum: ChecksumFunction
 }
 
-/** Says only that its sender's end of the link lives. */
-export type Keepalive = { readonly type: "keepalive"; readonly from: number }
+/** Says that its sender's end of the link lives, and whether it holds the state. No part of the protocol. */
+export type Keepalive = { readonly type: "keepalive"; readonly from: number; readonly holds_state: boolean }
 
 export type FrameErrorKind =
   | "bad_magic"
@@ -216,16 +216,19 @@ export function encodeMessage(message: Message, options: WireOptions, out: Uint8
   return bytes
 }
 
-export const KEEPALIVE_BYTES = FRAME_HEADER_BYTES
+/** A keepalive has one field: 1 when its sender holds the state, else 0. */
+export const KEEPALIVE_BYTES = FRAME_HEADER_BYTES + 1
 
 /** Writes a keepalive; its bytes, or -1 when it doesn't fit. */
-export function encodeKeepalive(from: number, options: WireOptions, out: Uint8Array, offset: number): number {
+export function encodeKeepalive(keepalive: Keepalive, options: WireOptions, out: Uint8Array, offset: number): number {
+  const { from } = keepalive
   assert(from >= 0 && from < options.voters, "wire: a sender has a slot")
   if (offset + KEEPALIVE_BYTES > out.length) {
     return -1
   }
   const writer = new Writer(out, offset)
   writeFrameHeader(writer, options, { bytes: KEEPALIVE_BYTES, code: KEEPALIVE_CODE, from })
+  writer.u8(keepalive.holds_state ? 1 : 0)
   writer.patchU32(offset + 4, options.checksum(out, offset + 8, offset + KEEPALIVE_BYTES))
   return KEEPALIVE_BYTES
 }
@@ -524,7 +527,9 @@ export function decodeFrame(
     return ERRORS.bad_field
   }
   if (code === KEEPALIVE_CODE) {
-    return entries === 0 && reader.left === 0 ? { ok: true, value: { type: "keepalive", from } } : ERRORS.bad_field
+    const state = reader.u8()
+    const isSound = entries === 0 && state <= 1 && reader.left === 0 && !reader.isBroken
+    return isSound ? { ok: true, value: { type: "keepalive", from, holds_state: state === 1 } } : ERRORS.bad_field
   }
   const type = TYPES[code]
   if (type === undefined) {
@@ -928,6 +933,15 @@ export class FrameSplitter {
   advance(bytes: number): void {
     assert(bytes >= 0 && this.#end + bytes <= this.#buffer.length, "wire: more was read than there was room for")
     this.#end += bytes
+  }
+
+  /** Takes so many bytes that are no frame, such as a greeting, from the front: their offset, or -1 until they are here. */
+  take(bytes: number): number {
+    if (this.#end - this.#start < bytes) {
+      return -1
+    }
+    this.#start += bytes
+    return this.#start - bytes
   }
 
   /** True when `[frameStart, frameEnd)` is a whole frame; false when more bytes are needed or the stream is broken. */

@@ -118,12 +118,14 @@ describe("bytes", () => {
     expect(hex(frame)).toBe(expected(3, fields))
   })
 
-  test("a keepalive is a bare header", () => {
-    const out = new Uint8Array(44)
-    expect(encodeKeepalive(2, OPTIONS, out, 0)).toBe(44)
+  test("a keepalive is a header and one byte", () => {
+    const out = new Uint8Array(45)
+    expect(encodeKeepalive({ type: "keepalive", from: 2, holds_state: true }, OPTIONS, out, 0)).toBe(45)
     expect(hex(out.subarray(12, 16))).toBe("01000200")
-    const decoded = decodeFrame(out, 0, 44, OPTIONS)
-    expect(decoded).toEqual({ ok: true, value: { type: "keepalive", from: 2 } })
+    expect(out[44]).toBe(1)
+    const decoded = decodeFrame(out, 0, 45, OPTIONS)
+    expect(decoded).toEqual({ ok: true, value: { type: "keepalive", from: 2, holds_state: true } })
+    expect(errorOf(forged(out, 44, 2))).toBe("bad_field")
   })
 
   test("the two checksums are one function", () => {

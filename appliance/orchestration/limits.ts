@@ -1,0 +1,87 @@
+/** Bounds of the process around a replica: links, announcements, files, log lines. Plane: control. */
+import { assert } from "../types/assert.ts"
+import { type ClusterLimits, type ProcessLimits, VOTERS_MAX } from "../types/limits.ts"
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Milliseconds unless the name says otherwise. */
+export type OrchestrationLimits = {
+  /** Bytes that wait for one peer. What doesn't fit is dropped and counted: the protocol repeats what matters. */
+  readonly link_send_bytes: number
+  /** Accepted connections that have not said hello, or are being closed. Peers need one each. */
+  readonly link_strangers_max: number
+  /** From a connection's first byte to a complete greeting, at both ends. */
+  readonly link_greeting_ms: number
+  readonly link_connect_ms: number
+  /** A link on which nothing was sent for so long carries a keepalive. */
+  readonly link_keepalive_ms: number
+  /** A link on which nothing arrived for so long is closed and dialled again. */
+  readonly link_idle_ms: number
+  /** A write that the peer does not take for so long closes the link. */
+  readonly link_stalled_ms: number
+  /** Dialling again; doubles up to the next line, with jitter. */
+  readonly link_retry_ms: number
+  readonly link_retry_ms_max: number
+  readonly announce_ms: number
+  readonly announce_timeout_ms: number
+  readonly announce_answer_bytes_max: number
+  readonly node_json_bytes_max: number
+  readonly network_json_bytes_max: number
+  /** A warning of one kind is written at most so often, with the number of those kept back. */
+  readonly log_repeat_ms: number
+  readonly log_kinds_max: number
+  /** The process's own request, such as its machine record: asked again after so long. */
+  readonly own_request_ms: number
+  /** The state is shown on the console at most so often. */
+  readonly console_ms: number
+  /** Gap between two ticks that shows that this process stood still, so that silence means nothing. */
+  readonly stall_ms: number
+  /** A clean shutdown may take so long. */
+  readonly shutdown_ms: number
+}
+
+export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
+  link_send_bytes: 8 * MIB,
+  link_strangers_max: 4 * VOTERS_MAX,
+  link_greeting_ms: 2_000,
+  link_connect_ms: 2_000,
+  link_keepalive_ms: 500,
+  link_idle_ms: 3_000,
+  link_stalled_ms: 10_000,
+  link_retry_ms: 50,
+  link_retry_ms_max: 2_000,
+  announce_ms: 1_000,
+  announce_timeout_ms: 2_000,
+  announce_answer_bytes_max: 64 * KIB,
+  node_json_bytes_max: 64 * KIB,
+  network_json_bytes_max: 4 * KIB,
+  log_repeat_ms: 60_000,
+  log_kinds_max: 256,
+  own_request_ms: 1_000,
+  console_ms: 1_000,
+  stall_ms: 1_000,
+  shutdown_ms: 2_000,
+}
+
+/** TCP's own bound, not ours. */
+export const PORT_MAX = 65_535
+
+export function assertOrchestrationLimits(
+  limits: OrchestrationLimits,
+  others: { readonly cluster: ClusterLimits; readonly process: ProcessLimits; readonly frameBytesMax: number },
+): void {
+  for (const value of Object.values(limits)) {
+    assert(Number.isSafeInteger(value) && value > 0, "orchestration limits: every limit is a positive integer")
+  }
+  // A frame never wraps around the end of the ring, so half of the ring may be of no use to it.
+  assert(limits.link_send_bytes >= 2 * others.frameBytesMax, "orchestration limits: a link holds any frame")
+  // A state transfer asks for several chunks at once; dropping some of each round would stall it for a retry.
+  assert(
+    limits.link_send_bytes >= 2 * others.process.chunks_in_flight_max * others.cluster.chunk_bytes,
+    "orchestration limits: a link holds the chunks that a peer may ask for",
+  )
+  assert(limits.link_idle_ms >= 4 * limits.link_keepalive_ms, "orchestration limits: silence outlasts four keepalives")
+  assert(limits.link_retry_ms_max >= limits.link_retry_ms, "orchestration limits: backoff grows")
+  assert(limits.stall_ms < limits.link_idle_ms, "orchestration limits: a stall is noticed before it looks like silence")
+}

@@ -1,0 +1,442 @@
+/**
+ * The one process of a replica's machine: owns the clock, chance, the static buffers, the replica with its state machine,
+ * and the links; carries every message between them and the gateway. All runs in one thread, one event at a time:
+ * a tick, a frame from a peer, a gateway's message; after each the replica's outbox is drained. Plane: control.
+ */
+import type { Logger } from "pino"
+import { allocateReplicaMemory } from "../replication/replica_memory.ts"
+import { Replica, type ReplicaStatus } from "../replication/replica.ts"
+import type { Message, MessageOf } from "../replication/message.ts"
+import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
+import { arenaBytes } from "../state_machine/arena.ts"
+import { createStateMachine } from "../state_machine/state_machine.ts"
+import { assert } from "../types/assert.ts"
+import type { Operation, RandomU32, StateMachine } from "../types/contracts.ts"
+import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
+import { Ring } from "../types/ring.ts"
+import { err, ok, type Result } from "../types/result.ts"
+import { type Allocation, StaticMemory } from "../types/static_memory.ts"
+import { AddressBook } from "./address_book.ts"
+import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.ts"
+import { ExitCode } from "./exit_codes.ts"
+import { FormedMarker } from "./formed_marker.ts"
+import { LimitedLog } from "./limited_log.ts"
+import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
+import { type LinkCounters, Links, type ListenError } from "./links.ts"
+import type { NetworkFacts, NodeConfig } from "./node_config.ts"
+import { monotonicMs, sha256Digest, systemRandom, zlibChecksum } from "./system_ports.ts"
+
+export type Ports = { readonly replica: number; readonly data: number; readonly api: number }
+
+export type HostOptions = {
+  readonly config: NodeConfig
+  readonly slot: number
+  readonly facts: NetworkFacts
+  /** The address that peers are told. */
+  readonly advertise: string
+  /** The address that links are accepted on. */
+  readonly bind: string
+  readonly ports: Ports
+  readonly version: string
+  readonly limits: ClusterLimits
+  readonly processLimits: ProcessLimits
+  readonly orchestrationLimits: OrchestrationLimits
+  /** Where the formed marker lies; a machine that /init booted has it. */
+  readonly runDirectory: string
+  readonly log: Logger
+  /** The process must end with this code; called at most once. */
+  readonly onEnd: (code: ExitCode) => void
+}
+
+/** What a gateway hands in: the host adds `from` and the crash vector. */
+export type OwnMessage =
+  | {
+      readonly type: "request"
+      readonly operation: Operation
+      readonly session: number
+      readonly request: number
+      readonly body: Uint8Array
+    }
+  | { readonly type: "read"; readonly read: number; readonly body: Uint8Array }
+
+export type Reply = MessageOf<"reply"> | MessageOf<"read_reply">
+
+/** Who gets the answers to this machine's requests. A reply's body may be a view that ends with the call. */
+export type ReplySink = { onReply(message: Reply): void; tick(nowMs: number): void }
+
+export type HostMember = {
+  readonly slot: number
+  readonly name: string
+  readonly address: string
+  readonly last_contact_ms: number | null
+}
+
+export type HostInfo = {
+  readonly name: string
+  readonly version: string
+  readonly slot: number
+  readonly voters: number
+  readonly incarnation: number
+  readonly status: ReplicaStatus
+  readonly view: number
+  readonly op: number
+  readonly commit: number
+  readonly primary_slot: number
+  readonly quorum_margin: number
+  readonly copies: number
+  readonly members: readonly HostMember[]
+  readonly arena_bytes: number
+  readonly memory: readonly Allocation[]
+  readonly uptime_ms: number
+}
+
+export class ProcessHost {
+  readonly memory = new StaticMemory()
+  readonly replica: Replica
+  readonly stateMachine: StateMachine
+  readonly links: Links
+  readonly random: RandomU32 = systemRandom()
+
+  readonly #options: HostOptions
+  readonly #book: AddressBook
+  readonly #names: string[]
+  readonly #limitedLog: LimitedLog
+  readonly #marker: FormedMarker
+  readonly #announcer: Announcer | undefined
+  readonly #replies: Ring<Reply>
+  readonly #startedAt = monotonicMs()
+  #sink: ReplySink | undefined
+  #timer: NodeJS.Timeout | undefined
+  #now = monotonicMs()
+  #isPumping = false
+  #ended = false
+  #status: ReplicaStatus = "recovering"
+  #view = -1
+
+  constructor(options: HostOptions) {
+    const { config, slot, limits, processLimits, orchestrationLimits } = options
+    assert(slot < config.voters, "process host: a slot is one of the voters'")
+    const wire: WireOptions = {
+      identity: {
+        cluster_id: Uint8Array.from(Buffer.from(config.cluster_id, "hex")),
+        generation: config.generation,
+        epoch: config.epoch,
+        limits_fingerprint: limitsFingerprint(limits),
+      },
+      voters: config.voters,
+      limits,
+      checksum: zlibChecksum,
+    }
+    assertOrchestrationLimits(orchestrationLimits, {
+      cluster: limits,
+      process: processLimits,
+      frameBytesMax: frameBytesMax(limits),
+    })
+    this.#options = options
+    this.#marker = new FormedMarker(options.runDirectory)
+    this.#names = new Array<string>(config.voters).fill("")
+    this.#names[slot] = config.machine
+    this.#replies = new Ring(processLimits.outbox_max)
+    this.#limitedLog = new LimitedLog(options.log, {
+      repeatMs: orchestrationLimits.log_repeat_ms,
+      kindsMax: orchestrationLimits.log_kinds_max,
+    })
+    this.#book = new AddressBook(config.voters)
+    for (const member of config.members) {
+      this.#learn(member)
+    }
+    const arena = this.memory.allocate("arena", arenaBytes(limits))
+    this.stateMachine = createStateMachine({ limits, arena })
+    this.replica = new Replica({
+      slot,
+      voters: config.voters,
+      token: this.#marker.isWritten ? "" : config.formation_token,
+      limits,
+      processLimits,
+      stateMachine: this.stateMachine,
+      memory: allocateReplicaMemory(this.memory, { limits, processLimits, arenaBytes: arena.length }),
+      digest: sha256Digest,
+      random: this.random,
+    })
+    this.links = new Links({
+      slot,
+      wire,
+      limits: orchestrationLimits,
+      memory: this.memory,
+      book: this.#book,
+      log: this.#limitedLog,
+      random: this.random,
+      advertise: options.advertise,
+      incarnation: () => this.replica.incarnation,
+      holdsState: () => this.#holdsState(),
+      onMessage: (message) => this.#onPeerMessage(message),
+      onRead: () => this.links.flush(),
+    })
+    this.#announcer =
+      config.boot_server === ""
+        ? undefined
+        : new Announcer({
+            bootServer: config.boot_server,
+            limits: orchestrationLimits,
+            log: this.#limitedLog,
+            random: this.random,
+            now: monotonicMs,
+            announcement: () => this.#announcement(),
+            onAnswer: (answer) => this.#onAnswer(answer),
+          })
+  }
+
+  /** Seals the memory, opens the port and starts the clock. Whoever allocates must have done so before. */
+  async start(sink: ReplySink): Promise<Result<void, ListenError>> {
+    assert(this.#sink === undefined, "process host: started once")
+    this.#sink = sink
+    this.memory.seal()
+    const { log, config, bind, ports } = this.#options
+    log.info({ bytes_total: this.memory.bytesTotal, buffers: this.memory.table() }, "static_memory_sealed")
+    const listening = await this.links.listen({ host: bind, port: ports.replica })
+    if (!listening.ok) {
+      return err(listening.error)
+    }
+    const mayForm = config.formation_token !== "" && !this.#marker.isWritten
+    log.info(
+      { slot: this.replica.slot, voters: config.voters, port: this.links.port, may_form: mayForm },
+      "replica_started",
+    )
+    this.#timer = setInterval(() => this.#tick(), this.#options.processLimits.tick_ms)
+    this.#announcer?.start()
+    return ok(undefined)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#announcer?.stop()
+    this.links.close()
+  }
+
+  // ---------------------------------------------------------------- what a gateway asks (gateway/port.ts)
+
+  /** False: there is no link to that slot, or no room on it. The body is copied before this returns. */
+  sendTo(slot: number, message: OwnMessage): boolean {
+    assert(slot >= 0 && slot < this.replica.voters, "process host: a message goes to a slot")
+    const envelope = { from: this.replica.slot, cv: this.replica.cv }
+    if (slot === this.replica.slot) {
+      this.replica.receive({ ...message, ...envelope })
+      this.#pump()
+      return true
+    }
+    const isSent = this.links.send(slot, { ...message, ...envelope })
+    this.links.flush()
+    return isSent
+  }
+
+  primarySlot(): number {
+    const { status } = this.replica
+    return status === "recovering" || status === "fenced" ? -1 : this.replica.primary
+  }
+
+  voters(): number {
+    return this.replica.voters
+  }
+
+  info(): HostInfo {
+    const { replica } = this
+    const copies = this.#copies()
+    return {
+      name: this.#options.config.machine,
+      version: this.#options.version,
+      slot: replica.slot,
+      voters: replica.voters,
+      incarnation: replica.incarnation,
+      status: replica.status,
+      view: replica.view,
+      op: replica.op,
+      commit: replica.commit,
+      primary_slot: this.primarySlot(),
+      quorum_margin: copies - (replica.faults + 1),
+      copies,
+      members: this.#members(),
+      arena_bytes: this.stateMachine.arena.length,
+      memory: this.memory.table(),
+      uptime_ms: monotonicMs() - this.#startedAt,
+    }
+  }
+
+  get linkCounters(): LinkCounters {
+    return this.links.counters
+  }
+
+  #members(): HostMember[] {
+    return this.#names.map((name, slot) => {
+      const place = this.#book.at(slot)
+      const isSelf = slot === this.replica.slot
+      const heardAt = Math.max(this.links.heardAt(slot), this.replica.heardAt(slot))
+      return {
+        slot,
+        name,
+        address: isSelf
+          ? `${this.#options.advertise}:${this.links.port}`
+          : place === undefined
+            ? ""
+            : `${place.address}:${place.port}`,
+        last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
+      }
+    })
+  }
+
+  /** Machines that hold the state, as their keepalives say, this one included. */
+  #copies(): number {
+    let copies = this.#holdsState() ? 1 : 0
+    for (let slot = 0; slot < this.replica.voters; slot += 1) {
+      copies += this.links.holdsState(slot) ? 1 : 0
+    }
+    return copies
+  }
+
+  #holdsState(): boolean {
+    return this.replica.status !== "recovering" && this.replica.status !== "fenced"
+  }
+
+  // ---------------------------------------------------------------- events
+
+  #tick(): void {
+    this.#now = monotonicMs()
+    this.replica.tick(this.#now)
+    this.#pump()
+    this.#sink?.tick(this.#now)
+    this.links.tick(this.#now)
+  }
+
+  #onPeerMessage(message: Message): void {
+    if (message.type === "reply" || message.type === "read_reply") {
+      this.#sink?.onReply(message)
+      return
+    }
+    this.replica.receive(message)
+    this.#pump()
+  }
+
+  /**
+   * Drains the outbox. What goes to peers is encoded at once, since bodies are views into buffers that the next event
+   * may change; only then the gateway hears its replies, and what it sends in answer is drained in the same way.
+   */
+  #pump(): void {
+    if (this.#isPumping) {
+      return
+    }
+    this.#isPumping = true
+    for (let count = this.#drain(); count > 0; count = this.#drain()) {
+      for (let reply = this.#replies.take(); reply !== undefined; reply = this.#replies.take()) {
+        this.#sink?.onReply(reply)
+      }
+    }
+    this.#isPumping = false
+    this.links.flush()
+  }
+
+  #drain(): number {
+    this.#onStatus()
+    let count = 0
+    for (let out = this.replica.takeOutgoing(); out !== undefined; out = this.replica.takeOutgoing()) {
+      count += 1
+      if (this.#ended) {
+        continue
+      }
+      if (out.to !== this.replica.slot) {
+        this.links.send(out.to, out.message)
+      } else if (out.message.type === "reply" || out.message.type === "read_reply") {
+        assert(!this.#replies.isFull(), "process host: an outbox of replies fits")
+        this.#replies.add(out.message)
+      } else {
+        assert(false, "process host: a replica sends itself nothing but replies")
+      }
+    }
+    return count
+  }
+
+  /** Before anything leaves the process: a member leaves its marker, and who was fenced says nothing more. */
+  #onStatus(): void {
+    const { status, view } = this.replica
+    if (status === this.#status && view === this.#view) {
+      return
+    }
+    if (status === "fenced") {
+      this.#end(ExitCode.fenced, "fenced: a later incarnation of this slot lives")
+    } else if (this.#holdsState()) {
+      const { cluster_id, generation } = this.#options.config
+      const written = this.#marker.write({ cluster_id, generation })
+      if (!written.ok) {
+        this.#end(ExitCode.unavailable, `the run directory takes no marker: ${written.error}`)
+      }
+    }
+    this.#status = status
+    this.#view = view
+    const { commit, incarnation, isPrimary } = this.replica
+    this.#options.log.info({ status, view, commit, incarnation, is_primary: isPrimary }, "replica_status")
+  }
+
+  #end(code: ExitCode, reason: string): void {
+    if (this.#ended) {
+      return
+    }
+    this.#ended = true
+    this.#options.log.fatal({ exit_code: code }, reason)
+    this.stop()
+    this.#options.onEnd(code)
+  }
+
+  // ---------------------------------------------------------------- the boot server
+
+  #announcement(): Announcement {
+    const { config, facts, advertise, ports } = this.#options
+    const { replica } = this
+    return {
+      machine: config.machine,
+      boot_id: config.boot_id,
+      slot: replica.slot,
+      address: advertise,
+      mac: facts.mac,
+      replica_port: this.links.port,
+      data_port: ports.data,
+      api_port: ports.api,
+      status: replica.status,
+      view: replica.view,
+      op: replica.op,
+      commit: replica.commit,
+      incarnation: replica.incarnation,
+      primary_slot: this.primarySlot(),
+      cluster_id: config.cluster_id,
+      generation: config.generation,
+      epoch: config.epoch,
+      formed: this.#holdsState(),
+    }
+  }
+
+  #onAnswer(answer: AnnounceAnswer): void {
+    const { config } = this.#options
+    if (answer.cluster_id !== config.cluster_id || answer.generation !== config.generation) {
+      this.#limitedLog.warn("announce_other_cluster", this.#now, { generation: answer.generation })
+      return
+    }
+    for (const member of answer.members) {
+      this.#learn(member)
+    }
+  }
+
+  #learn(member: {
+    readonly slot: number
+    readonly machine: string
+    readonly address: string
+    readonly replica_port: number
+  }): void {
+    const { slot, machine, address, replica_port } = member
+    if (slot >= this.#options.config.voters || slot === this.#options.slot) {
+      return
+    }
+    if (machine !== "") {
+      this.#names[slot] = machine
+    }
+    if (this.#book.learn(slot, { address, port: replica_port })) {
+      this.#options.log.info({ slot, machine, address, port: replica_port }, "peer_address")
+    }
+  }
+}

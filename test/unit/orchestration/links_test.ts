@@ -1,0 +1,286 @@
+/** Links over real loopback sockets: greeting, frames, loss of a peer, and whatever strangers try. Plane: control. */
+import { connect, createServer, type Server, type Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
+import { pino } from "pino"
+import { afterEach, describe, expect, test } from "vitest"
+import { AddressBook } from "../../../appliance/orchestration/address_book.ts"
+import { encodeHello, type Hello } from "../../../appliance/orchestration/hello.ts"
+import { LimitedLog } from "../../../appliance/orchestration/limited_log.ts"
+import { ORCHESTRATION_LIMITS, type OrchestrationLimits } from "../../../appliance/orchestration/limits.ts"
+import { Links } from "../../../appliance/orchestration/links.ts"
+import { monotonicMs, systemRandom, zlibChecksum } from "../../../appliance/orchestration/system_ports.ts"
+import type { Message } from "../../../appliance/replication/message.ts"
+import type { WireOptions } from "../../../appliance/replication/wire.ts"
+import { CLUSTER_LIMITS, limitsFingerprint } from "../../../appliance/types/limits.ts"
+import { StaticMemory } from "../../../appliance/types/static_memory.ts"
+
+const KIB = 1024
+const CV = [0x1_0000_0001, 0x1_0000_0002, 0x1_0000_0003]
+const WIRE: WireOptions = {
+  identity: {
+    cluster_id: new Uint8Array(16).fill(9),
+    generation: 1,
+    epoch: 0,
+    limits_fingerprint: limitsFingerprint(CLUSTER_LIMITS),
+  },
+  voters: 3,
+  limits: CLUSTER_LIMITS,
+  checksum: zlibChecksum,
+}
+/** Short enough that a test sees what happens when nobody speaks. */
+const QUICK: OrchestrationLimits = {
+  ...ORCHESTRATION_LIMITS,
+  link_greeting_ms: 200,
+  link_connect_ms: 200,
+  link_keepalive_ms: 50,
+  link_idle_ms: 300,
+  link_stalled_ms: 300,
+  link_retry_ms: 10,
+  link_retry_ms_max: 50,
+  stall_ms: 250,
+}
+
+type Peer = { readonly links: Links; readonly received: Message[]; readonly port: number; readonly book: AddressBook }
+
+const open: { close(): unknown }[] = []
+const timers: NodeJS.Timeout[] = []
+
+afterEach(() => {
+  for (const timer of timers.splice(0)) {
+    clearInterval(timer)
+  }
+  for (const each of open.splice(0)) {
+    each.close()
+  }
+})
+
+async function makePeer(slot: number): Promise<Peer> {
+  const received: Message[] = []
+  const book = new AddressBook(3)
+  const links = new Links({
+    slot,
+    wire: WIRE,
+    limits: QUICK,
+    memory: new StaticMemory(),
+    book,
+    log: new LimitedLog(pino({ level: "silent" }), { repeatMs: 60_000, kindsMax: 100 }),
+    random: systemRandom(),
+    advertise: "127.0.0.1",
+    incarnation: () => 1,
+    holdsState: () => slot === 0,
+    onMessage: (message) => received.push(copied(message)),
+    onRead: () => undefined,
+  })
+  const listening = await links.listen({ host: "127.0.0.1", port: 0 })
+  expect(listening.ok).toBe(true)
+  open.push(links)
+  timers.push(setInterval(() => links.tick(monotonicMs()), 5))
+  return { links, received, port: links.port, book }
+}
+
+function copied(message: Message): Message {
+  return "body" in message ? { ...message, body: message.body.slice() } : message
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const end = monotonicMs() + 5_000
+  while (!condition()) {
+    expect(monotonicMs(), what).toBeLessThan(end)
+    await sleep(5)
+  }
+}
+
+function send(from: Peer, to: number, message: Message): boolean {
+  const isSent = from.links.send(to, message)
+  from.links.flush()
+  return isSent
+}
+
+function commit(from: number, round: number): Message {
+  return { type: "commit", from, cv: CV, view: 1, op: 2, commit: 2, round }
+}
+
+async function makePair(): Promise<[Peer, Peer]> {
+  const a = await makePeer(0)
+  const b = await makePeer(1)
+  a.book.learn(1, { address: "127.0.0.1", port: b.port })
+  b.book.learn(0, { address: "127.0.0.1", port: a.port })
+  await until(() => a.links.isOpen(1) && b.links.isOpen(0), "both links are open")
+  return [a, b]
+}
+
+function dial(port: number): Promise<Socket> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port }, () => resolve(socket))
+    socket.on("error", () => undefined)
+    open.push({ close: () => socket.destroy() })
+  })
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.resume()
+    socket.on("close", () => resolve())
+  })
+}
+
+describe("a pair", () => {
+  test("messages arrive whole and in order, both ways, with bodies of any size", async () => {
+    const [a, b] = await makePair()
+    const sizes = [0, 1, 1_000, 64 * KIB, CLUSTER_LIMITS.batch_bytes_max, 3]
+    const bodies = sizes.map((size, index) => new Uint8Array(size).fill(index + 1))
+    for (const [read, body] of bodies.entries()) {
+      expect(send(a, 1, { type: "read", from: 0, cv: CV, read, body })).toBe(true)
+      expect(send(b, 0, commit(1, read))).toBe(true)
+    }
+    await until(() => b.received.length === bodies.length && a.received.length === bodies.length, "all arrived")
+    expect(b.received).toEqual(bodies.map((body, read) => ({ type: "read", from: 0, cv: CV, read, body })))
+    expect(a.received).toEqual(bodies.map((_, round) => commit(1, round)))
+  })
+
+  test("keepalives keep a silent link open and say who holds the state", async () => {
+    const [a, b] = await makePair()
+    await until(() => b.links.holdsState(0), "the keepalive arrived")
+    await sleep(2 * QUICK.link_idle_ms)
+    expect(a.links.counters.links_lost + b.links.counters.links_lost).toBe(0)
+    expect(a.links.holdsState(1)).toBe(false)
+    expect(monotonicMs() - b.links.heardAt(0)).toBeLessThan(QUICK.link_idle_ms)
+  })
+
+  test("what finds no link or no room is dropped and counted; what was sent before still arrives", async () => {
+    const [a, b] = await makePair()
+    expect(send(a, 2, commit(0, 1))).toBe(false)
+    expect(a.links.counters.dropped_no_link).toBe(1)
+    const body = new Uint8Array(CLUSTER_LIMITS.batch_bytes_max)
+    let sent = 0
+    for (let read = 0; read < 32; read += 1) {
+      sent += a.links.send(1, { type: "read", from: 0, cv: CV, read, body }) ? 1 : 0
+    }
+    a.links.flush()
+    expect(a.links.counters.dropped_full).toBe(32 - sent)
+    expect(sent).toBeGreaterThanOrEqual(4)
+    expect(sent).toBeLessThan(32)
+    await until(() => b.received.length === sent, "what fitted arrived")
+    expect(send(a, 1, commit(0, 5))).toBe(true)
+    await until(() => b.received.length === sent + 1, "and the link goes on")
+  })
+
+  test("many small messages while the ring wraps many times", async () => {
+    const [a, b] = await makePair()
+    const body = new Uint8Array(50 * KIB).fill(3)
+    let sent = 0
+    const end = monotonicMs() + 5_000
+    while (sent < 1_000 && monotonicMs() < end) {
+      const isSent = send(a, 1, { type: "read", from: 0, cv: CV, read: sent, body })
+      sent += isSent ? 1 : 0
+      if (!isSent) {
+        await sleep(1)
+      }
+    }
+    await until(() => b.received.length === sent, "all arrived")
+    expect(b.received.every((message, index) => message.type === "read" && message.read === index)).toBe(true)
+    expect(sent).toBe(1_000)
+  })
+
+  test("a peer that comes back on another port is found by its hello", async () => {
+    const [a, b] = await makePair()
+    b.links.close()
+    await until(() => !a.links.isOpen(1), "the loss is noticed")
+    // The new process knows where a is; a learns from its hello where it is now.
+    const fresh = await makePeer(1)
+    fresh.book.learn(0, { address: "127.0.0.1", port: a.port })
+    await until(() => a.links.isOpen(1) && fresh.links.isOpen(0), "both links are open again")
+    send(a, 1, commit(0, 1))
+    send(fresh, 0, commit(1, 2))
+    await until(() => fresh.received.length === 1 && a.received.length === 1, "both arrived")
+    expect(a.book.at(1)?.port).toBe(fresh.port)
+  })
+
+  test("a second process of a slot takes the link over", async () => {
+    const [a, b] = await makePair()
+    const twin = await makePeer(1)
+    twin.book.learn(0, { address: "127.0.0.1", port: a.port })
+    await until(() => twin.links.isOpen(0), "the twin is dialled")
+    send(a, 1, commit(0, 1))
+    await until(() => twin.received.length + b.received.length > 0, "one of them got it")
+  })
+})
+
+describe("strangers", () => {
+  const hello = (change: Partial<Hello>): Uint8Array =>
+    encodeHello(
+      {
+        from: 1,
+        to: 0,
+        voters: 3,
+        identity: WIRE.identity,
+        incarnation: 0,
+        nonce: 1,
+        address: "127.0.0.1",
+        port: 1,
+        ...change,
+      },
+      zlibChecksum,
+    )
+
+  test("of another cluster, generation or limits are refused, each by name", async () => {
+    const a = await makePeer(0)
+    const identities = [
+      { ...WIRE.identity, cluster_id: new Uint8Array(16) },
+      { ...WIRE.identity, generation: 2 },
+      { ...WIRE.identity, limits_fingerprint: 1 },
+    ]
+    for (const identity of identities) {
+      const socket = await dial(a.port)
+      socket.write(hello({ identity }))
+      const answer = await new Promise<Buffer>((resolve) => socket.once("data", resolve))
+      expect(answer.length).toBe(16)
+      expect(answer[9]).toBeGreaterThan(1)
+      await closed(socket)
+    }
+    expect(a.links.counters.hellos_refused).toBe(3)
+    expect(a.links.isOpen(1)).toBe(false)
+  })
+
+  test("who says nothing, too much, or something else is disconnected; members go on", async () => {
+    const [a, b] = await makePair()
+    const silent = await dial(a.port)
+    const http = await dial(a.port)
+    http.write("GET / HTTP/1.1\r\nhost: somewhere\r\nuser-agent: somebody\r\naccept: everything\r\n\r\n")
+    const slow = await dial(a.port)
+    slow.write(hello({}).subarray(0, 10))
+    await Promise.all([closed(silent), closed(http), closed(slow)])
+    send(a, 1, commit(0, 1))
+    await until(() => b.received.length === 1, "members go on")
+  })
+
+  test("a flood of connections is bounded", async () => {
+    const a = await makePeer(0)
+    const sockets: Promise<Socket>[] = []
+    for (let count = 0; count < 3 * QUICK.link_strangers_max; count += 1) {
+      sockets.push(dial(a.port))
+    }
+    await Promise.all(sockets)
+    await until(() => a.links.counters.strangers_refused > 0, "some were refused")
+    const b = await makePeer(1)
+    b.book.learn(0, { address: "127.0.0.1", port: a.port })
+    await until(() => a.links.isOpen(1), "a member gets through when the strangers have timed out")
+  })
+
+  test("a peer that sends garbage after its answer is dropped and dialled again", async () => {
+    const a = await makePeer(0)
+    let dialled = 0
+    const server: Server = createServer((socket) => {
+      dialled += 1
+      socket.on("error", () => undefined)
+      socket.once("data", () => socket.write(Buffer.alloc(100_000, dialled)))
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()))
+    open.push(server)
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    a.book.learn(1, { address: "127.0.0.1", port })
+    await until(() => dialled >= 4, "it is tried again")
+    expect(a.received).toEqual([])
+  })
+})

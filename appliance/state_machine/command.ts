@@ -64,5 +64,9 @@ export const ResultError = {
   overflow: 5,
   /** The batch's reply has no room left for this command's answer. */
   reply_bytes_max: 6,
+  /** The stored value is not what was written: a memory fault of this machine. */
+  corrupt: 7,
+  /** A machine_put whose record is none, or is another machine's. */
+  malformed: 8,
 } as const
 export type ResultError = (typeof ResultError)[keyof typeof ResultError]

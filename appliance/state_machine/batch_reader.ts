@@ -1,0 +1,147 @@
+/**
+ * Reads the commands of a batch (command.ts) in place. One reader per state machine: `next` fills its fields, so that a
+ * command costs no object. Plane: data.
+ */
+import { COMMAND_HEADER_BYTES, CommandCode, CommandFlag } from "./command.ts"
+import type { ClusterLimits } from "../types/limits.ts"
+import { isMachineRecord, MACHINE_RECORD_BYTES } from "./machine_record.ts"
+
+export class BatchReader {
+  code = 0
+  flags = 0
+  keyStart = 0
+  keyEnd = 0
+  valueStart = 0
+  valueEnd = 0
+  /** The argument's halves: a signed 64-bit number is `high * 2^32 + low`. */
+  argumentLow = 0
+  argumentHigh = 0
+  #body: Uint8Array = new Uint8Array(0)
+  #view: DataView = new DataView(new ArrayBuffer(0))
+  #at = 0
+  #end = 0
+
+  /** Begins at `start`. A DataView is made only when the body lies in another buffer than the last one did. */
+  begin(body: Uint8Array, start: number, end: number): void {
+    if (this.#body.buffer !== body.buffer || this.#body.byteOffset !== body.byteOffset || this.#body.length !== body.length) {
+      this.#body = body
+      this.#view = new DataView(body.buffer, body.byteOffset, body.byteLength)
+    }
+    this.#at = start
+    this.#end = end
+  }
+
+  isAtEnd(): boolean {
+    return this.#at >= this.#end
+  }
+
+  /** True when a whole command lies here; its fields are filled. False: malformed, and nothing more can be read. */
+  next(): boolean {
+    const at = this.#at
+    if (this.#end - at < COMMAND_HEADER_BYTES) {
+      return false
+    }
+    const view = this.#view
+    this.code = view.getUint8(at)
+    this.flags = view.getUint8(at + 1)
+    this.argumentLow = view.getUint32(at + 8, true)
+    this.argumentHigh = view.getInt32(at + 12, true)
+    this.keyStart = at + COMMAND_HEADER_BYTES
+    this.keyEnd = this.keyStart + view.getUint16(at + 2, true)
+    this.valueStart = this.keyEnd
+    this.valueEnd = this.valueStart + view.getUint32(at + 4, true)
+    if (this.valueEnd > this.#end) {
+      return false
+    }
+    this.#at = this.valueEnd
+    return true
+  }
+
+  /** The argument as a number: exact within the safe integers, which callers check. */
+  argument(): number {
+    return this.argumentHigh * 0x1_0000_0000 + this.argumentLow
+  }
+}
+
+/** What is true of a whole batch. */
+export const BatchForm = { malformed: 0, reads: 1, writes: 2 } as const
+export type BatchForm = (typeof BatchForm)[keyof typeof BatchForm]
+
+const SET_FLAGS = CommandFlag.nx | CommandFlag.xx | CommandFlag.get | CommandFlag.expires
+/** A century: deadlines stay safe integers. */
+const EXPIRES_MS_MAX = 3_155_760_000_000
+
+/** Judges form only: codes, flags, lengths, counts. What depends on state is refused in apply. */
+export function batchForm(reader: BatchReader, limits: ClusterLimits): BatchForm {
+  let commands = 0
+  let writes = false
+  while (!reader.isAtEnd()) {
+    commands += 1
+    if (commands > limits.batch_commands_max || !reader.next() || !isCommand(reader, limits)) {
+      return BatchForm.malformed
+    }
+    writes = writes || isWrite(reader.code)
+  }
+  if (commands === 0) {
+    return BatchForm.malformed
+  }
+  return writes ? BatchForm.writes : BatchForm.reads
+}
+
+function isWrite(code: number): boolean {
+  return (
+    code === CommandCode.set ||
+    code === CommandCode.del ||
+    code === CommandCode.incr_by ||
+    code === CommandCode.machine_put
+  )
+}
+
+function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
+  const keyBytes = reader.keyEnd - reader.keyStart
+  const valueBytes = reader.valueEnd - reader.valueStart
+  const isKey = keyBytes <= limits.key_bytes_max
+  switch (reader.code) {
+    case CommandCode.set:
+      return isKey && valueBytes <= limits.value_bytes_max && isSet(reader)
+    case CommandCode.get:
+    case CommandCode.del:
+    case CommandCode.exists:
+    case CommandCode.incr_by:
+      return isKey && valueBytes === 0 && reader.flags === 0
+    case CommandCode.db_size:
+      return keyBytes === 0 && valueBytes === 0 && reader.flags === 0
+    case CommandCode.machine_put:
+      return valueBytes === MACHINE_RECORD_BYTES && reader.flags === 0
+    case CommandCode.machine_get:
+      return keyBytes >= 1 && valueBytes === 0 && reader.flags === 0
+    case CommandCode.machine_list:
+      return keyBytes === 0 && valueBytes === 0 && reader.flags === 0 && reader.argumentHigh === 0
+    default:
+      return false
+  }
+}
+
+function isSet(reader: BatchReader): boolean {
+  const { flags } = reader
+  const both = CommandFlag.nx | CommandFlag.xx
+  if ((flags & ~SET_FLAGS) !== 0 || (flags & both) === both) {
+    return false
+  }
+  const argument = reader.argument()
+  return (flags & CommandFlag.expires) === 0 || (argument > 0 && argument <= EXPIRES_MS_MAX)
+}
+
+/** True when a machine_put's value is a record under the key that it names. */
+export function isMachinePut(reader: BatchReader, body: Uint8Array): boolean {
+  const idBytes = body[reader.valueStart] ?? 0
+  if (!isMachineRecord(body, reader.valueStart, reader.valueEnd) || idBytes !== reader.keyEnd - reader.keyStart) {
+    return false
+  }
+  for (let index = 0; index < idBytes; index += 1) {
+    if (body[reader.valueStart + 1 + index] !== body[reader.keyStart + index]) {
+      return false
+    }
+  }
+  return true
+}

@@ -1,0 +1,504 @@
+/**
+ * The replicated state machine: applies committed ops to the arena and answers reads from it. After the same ops the arena
+ * has the same bytes on every machine, whatever the machine and however the ops arrived. `apply` is total: any body gets
+ * an answer, for an op that could stop one replica would stop them all. Plane: data.
+ */
+import { assert } from "../types/assert.ts"
+import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
+import type { ClusterLimits } from "../types/limits.ts"
+import { arenaLayout, type ArenaLayout, formatArena, getU53, HeaderOffset, isArena, setU53 } from "./arena.ts"
+import { BatchForm, batchForm, BatchReader, isMachinePut } from "./batch_reader.ts"
+import { CommandCode, CommandFlag, ResultError, ResultKind } from "./command.ts"
+import { ENTRY_NONE, hashKey, KeyValues, PutStatus } from "./kv.ts"
+import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
+import { MACHINE_NONE, Machines } from "./machines.ts"
+import { SESSION_NONE, Sessions } from "./sessions.ts"
+
+/** A refusal needs two bytes of the reply: every command keeps as much for each that follows it. */
+const ERROR_BYTES = 2
+const INTEGER_BYTES = 9
+const BYTES_HEAD = 5
+const DECIMAL_BYTES_MAX = 20
+/** Decimal digits that always fit a safe integer. */
+const SAFE_DIGITS = 15
+
+export type ArenaOptions = { readonly limits: ClusterLimits; readonly arena: Uint8Array }
+
+/** A state machine over a zeroed arena of arenaBytes(limits) bytes; formats it. */
+export function createStateMachine(options: ArenaOptions): ArenaStateMachine {
+  return new ArenaStateMachine(options)
+}
+
+export class ArenaStateMachine implements StateMachine {
+  readonly arena: Uint8Array
+  /** Reads that found a CRC that does not fit: counted per machine, so outside the arena. */
+  corruptReads = 0
+  readonly #limits: ClusterLimits
+  readonly #layout: ArenaLayout
+  readonly #view: DataView
+  readonly #sessions: Sessions
+  readonly #machines: Machines
+  readonly #kv: KeyValues
+  readonly #reader = new BatchReader()
+  readonly #hashes: Uint32Array
+  readonly #decimal = new Uint8Array(DECIMAL_BYTES_MAX)
+  readonly #put = {
+    hash: 0,
+    keys: this.#decimal as Uint8Array,
+    keyStart: 0,
+    keyEnd: 0,
+    value: this.#decimal as Uint8Array,
+    valueStart: 0,
+    valueEnd: 0,
+    deadline: 0,
+  }
+  #commands = 0
+  #touched = 0
+  /* The reply that is being written. */
+  #reply: Uint8Array
+  #replyView: DataView
+  #replyAt = 0
+  #replyMax = 0
+
+  constructor(options: ArenaOptions) {
+    this.#limits = options.limits
+    this.#layout = arenaLayout(options.limits)
+    assert(options.arena.length === this.#layout.bytes, "state machine: the arena is as long as its layout")
+    this.arena = options.arena
+    this.#view = new DataView(options.arena.buffer, options.arena.byteOffset, options.arena.byteLength)
+    formatArena(this.#view, options.limits)
+    const table = { view: this.#view, layout: this.#layout, limits: options.limits }
+    this.#sessions = new Sessions(table)
+    this.#machines = new Machines(table)
+    this.#kv = new KeyValues(table)
+    this.#hashes = new Uint32Array(options.limits.batch_commands_max)
+    this.#reply = this.#decimal
+    this.#replyView = new DataView(this.#reply.buffer)
+  }
+
+  commit(): number {
+    return getU53(this.#view, HeaderOffset.commit)
+  }
+
+  timestamp(): number {
+    return getU53(this.#view, HeaderOffset.timestamp)
+  }
+
+  nextDeadline(): number {
+    return this.#kv.nextDeadline()
+  }
+
+  /** Keys stored. */
+  keys(): number {
+    return this.#kv.count()
+  }
+
+  restored(): boolean {
+    // Nothing is cached outside the bytes: to be an arena is all that is needed.
+    return isArena(this.#view, this.#limits)
+  }
+
+  sessionState(session: number): SessionState {
+    return this.#sessions.find(session) === SESSION_NONE ? SessionState.unknown : SessionState.known
+  }
+
+  sessionRequest(session: number): number {
+    const index = this.#sessions.find(session)
+    assert(index !== SESSION_NONE, "state machine: only a known session has a request")
+    return this.#sessions.request(index)
+  }
+
+  sessionReply(session: number, reply: Uint8Array): number {
+    const index = this.#sessions.find(session)
+    assert(index !== SESSION_NONE, "state machine: only a known session has a reply")
+    return this.#sessions.reply(index, reply)
+  }
+
+  isValidBatch(body: Uint8Array, start: number, end: number): boolean {
+    return this.#form(body, start, end) !== BatchForm.malformed
+  }
+
+  isReadOnlyBatch(body: Uint8Array, start: number, end: number): boolean {
+    return this.#form(body, start, end) === BatchForm.reads
+  }
+
+  #form(body: Uint8Array, start: number, end: number): BatchForm {
+    this.#reader.begin(body, start, end)
+    return batchForm(this.#reader, this.#limits)
+  }
+
+  // ---------------------------------------------------------------- apply and read
+
+  apply(operation: CommittedOperation, body: Uint8Array, start: number, end: number, reply: Uint8Array): number {
+    assert(operation.op === this.commit() + 1, "state machine: ops are applied in order")
+    assert(operation.timestamp >= this.timestamp(), "state machine: cluster time never falls")
+    setU53(this.#view, HeaderOffset.commit, operation.op)
+    setU53(this.#view, HeaderOffset.timestamp, operation.timestamp)
+    this.#beginReply(reply, this.#limits.session_reply_bytes_max)
+    if (operation.operation === Operation.register) {
+      this.#writeInteger(end - start === 16 ? this.#sessions.register(operation.op, body, start) : 0)
+    } else if (operation.operation === Operation.pulse) {
+      this.#kv.expire(operation.timestamp, this.#limits.pulse_keys_max)
+    } else {
+      this.#applyBatch(operation, body, start, end)
+    }
+    assert(this.commit() === operation.op, "state machine: an applied op is the commit number")
+    return this.#replyAt
+  }
+
+  #applyBatch(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {
+    const session = this.#sessions.find(operation.session)
+    if (session === SESSION_NONE) {
+      // Evicted between prepare and commit: deterministic, and nothing happens.
+      return
+    }
+    this.#execute(body, start, end, operation.timestamp)
+    this.#sessions.record(session, operation, this.#reply, this.#replyAt)
+  }
+
+  read(body: Uint8Array, start: number, end: number, reply: Uint8Array): number {
+    this.#beginReply(reply, this.#limits.read_reply_bytes_max)
+    this.#execute(body, start, end, this.timestamp())
+    return this.#replyAt
+  }
+
+  /** Two passes: the first touches every index slot, so that the misses overlap; the second does the work. */
+  #execute(body: Uint8Array, start: number, end: number, now: number): void {
+    const reader = this.#reader
+    reader.begin(body, start, end)
+    this.#commands = 0
+    while (!reader.isAtEnd() && this.#commands < this.#limits.batch_commands_max && reader.next()) {
+      const hash = hashKey(body, reader.keyStart, reader.keyEnd)
+      this.#hashes[this.#commands] = hash
+      this.#touched ^= this.#kv.touch(hash)
+      this.#commands += 1
+    }
+    reader.begin(body, start, end)
+    for (let command = 0; command < this.#commands; command += 1) {
+      reader.next()
+      const before = this.#replyAt
+      // What the following commands need at the least is not this one's to use.
+      const room = this.#replyMax - this.#replyAt - (this.#commands - command - 1) * ERROR_BYTES
+      this.#executeOne(body, this.#hashes[command] ?? 0, now, room)
+      assert(this.#replyAt > before, "state machine: every command has a result")
+    }
+    assert(this.#replyAt <= this.#replyMax, "state machine: a reply is bounded")
+  }
+
+  #executeOne(body: Uint8Array, hash: number, now: number, room: number): void {
+    const reader = this.#reader
+    switch (reader.code) {
+      case CommandCode.set:
+        return this.#set(body, hash, now, room)
+      case CommandCode.get:
+        return this.#get(this.#find(body, hash, now), room)
+      case CommandCode.del:
+        return this.#del(body, hash, now, room)
+      case CommandCode.exists:
+        return room < INTEGER_BYTES
+          ? this.#writeError(ResultError.reply_bytes_max)
+          : this.#writeInteger(this.#find(body, hash, now) === ENTRY_NONE ? 0 : 1)
+      case CommandCode.incr_by:
+        return this.#incrBy(body, hash, now, room)
+      case CommandCode.db_size:
+        return room < INTEGER_BYTES
+          ? this.#writeError(ResultError.reply_bytes_max)
+          : this.#writeInteger(this.#kv.count())
+      case CommandCode.machine_put:
+        return this.#machinePut(body)
+      case CommandCode.machine_get:
+        return this.#machineGet(body, room)
+      case CommandCode.machine_list:
+        return this.#machineList(room)
+      default:
+        return this.#writeError(ResultError.malformed)
+    }
+  }
+
+  /** The live entry of the reader's key at `now`, or ENTRY_NONE. */
+  #find(body: Uint8Array, hash: number, now: number): number {
+    const entry = this.#kv.find(hash, body, this.#reader.keyStart, this.#reader.keyEnd)
+    return entry !== ENTRY_NONE && this.#kv.isExpired(entry, now) ? ENTRY_NONE : entry
+  }
+
+  /** As #find, for writers: an expired entry is removed, so that it is as absent as it looks. */
+  #findToWrite(body: Uint8Array, hash: number, now: number): number {
+    const entry = this.#kv.find(hash, body, this.#reader.keyStart, this.#reader.keyEnd)
+    if (entry !== ENTRY_NONE && this.#kv.isExpired(entry, now)) {
+      this.#kv.remove(entry)
+      return ENTRY_NONE
+    }
+    return entry
+  }
+
+  #get(entry: number, room: number): void {
+    if (entry === ENTRY_NONE) {
+      this.#writeKind(ResultKind.nil)
+    } else if (room < BYTES_HEAD + this.#kv.valueBytes(entry)) {
+      this.#writeError(ResultError.reply_bytes_max)
+    } else if (this.#kv.isIntact(entry)) {
+      this.#writeBytes(this.#kv.valueOffset(entry), this.#kv.valueBytes(entry))
+    } else {
+      this.corruptReads += 1
+      this.#writeError(ResultError.corrupt)
+    }
+  }
+
+  #set(body: Uint8Array, hash: number, now: number, room: number): void {
+    const reader = this.#reader
+    const { flags } = reader
+    const entry = this.#findToWrite(body, hash, now)
+    const answersOld = (flags & CommandFlag.get) !== 0
+    const oldBytes = answersOld && entry !== ENTRY_NONE ? BYTES_HEAD + this.#kv.valueBytes(entry) : ERROR_BYTES
+    if (room < oldBytes) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    const isRefused =
+      ((flags & CommandFlag.nx) !== 0 && entry !== ENTRY_NONE) || ((flags & CommandFlag.xx) !== 0 && entry === ENTRY_NONE)
+    if (isRefused) {
+      return answersOld ? this.#get(entry, room) : this.#writeKind(ResultKind.nil)
+    }
+    const replyAt = this.#replyAt
+    if (answersOld) {
+      this.#get(entry, room)
+    }
+    const put = this.#put
+    put.hash = hash
+    put.keys = body
+    put.keyStart = reader.keyStart
+    put.keyEnd = reader.keyEnd
+    put.value = body
+    put.valueStart = reader.valueStart
+    put.valueEnd = reader.valueEnd
+    put.deadline = (flags & CommandFlag.expires) === 0 ? 0 : now + reader.argument()
+    const status = this.#kv.put(entry, put)
+    if (status !== PutStatus.ok) {
+      this.#replyAt = replyAt
+      this.#writeError(status === PutStatus.entries_full ? ResultError.kv_entries_max : ResultError.kv_slab_bytes)
+    } else if (!answersOld) {
+      this.#writeKind(ResultKind.ok)
+    }
+  }
+
+  #del(body: Uint8Array, hash: number, now: number, room: number): void {
+    if (room < INTEGER_BYTES) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    const entry = this.#findToWrite(body, hash, now)
+    if (entry !== ENTRY_NONE) {
+      this.#kv.remove(entry)
+    }
+    this.#writeInteger(entry === ENTRY_NONE ? 0 : 1)
+  }
+
+  // ---------------------------------------------------------------- incr_by
+
+  #incrBy(body: Uint8Array, hash: number, now: number, room: number): void {
+    if (room < INTEGER_BYTES) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    const reader = this.#reader
+    const entry = this.#findToWrite(body, hash, now)
+    const old = entry === ENTRY_NONE ? 0 : this.#parseStored(entry)
+    if (Number.isNaN(old)) {
+      return this.#writeError(ResultError.not_an_integer)
+    }
+    const delta = reader.argument()
+    const sum = old + delta
+    if (!Number.isSafeInteger(old) || !Number.isSafeInteger(delta) || !Number.isSafeInteger(sum)) {
+      return this.#incrByWide(body, hash, entry)
+    }
+    const bytes = this.#formatDecimal(sum)
+    this.#putDecimal(body, hash, entry, bytes)
+    if (this.#putStatus === PutStatus.ok) {
+      this.#writeInteger(sum)
+    }
+  }
+
+  #putStatus: PutStatus = PutStatus.ok
+
+  #putDecimal(body: Uint8Array, hash: number, entry: number, bytes: number): void {
+    const put = this.#put
+    put.hash = hash
+    put.keys = body
+    put.keyStart = this.#reader.keyStart
+    put.keyEnd = this.#reader.keyEnd
+    put.value = this.#decimal
+    put.valueStart = DECIMAL_BYTES_MAX - bytes
+    put.valueEnd = DECIMAL_BYTES_MAX
+    put.deadline = entry === ENTRY_NONE ? 0 : this.#kv.deadline(entry)
+    this.#putStatus = this.#kv.put(entry, put)
+    if (this.#putStatus !== PutStatus.ok) {
+      this.#writeError(
+        this.#putStatus === PutStatus.entries_full ? ResultError.kv_entries_max : ResultError.kv_slab_bytes,
+      )
+    }
+  }
+
+  /** Beyond 2^53 the sum is made with BigInt: rare, exact, and still the same on every machine. */
+  #incrByWide(body: Uint8Array, hash: number, entry: number): void {
+    const old = entry === ENTRY_NONE ? 0n : this.#parseStoredWide(entry)
+    const delta = BigInt(this.#reader.argumentHigh) * 0x1_0000_0000n + BigInt(this.#reader.argumentLow)
+    const sum = old + delta
+    if (sum !== BigInt.asIntN(64, sum)) {
+      return this.#writeError(ResultError.overflow)
+    }
+    let rest = sum < 0n ? -sum : sum
+    let at = DECIMAL_BYTES_MAX
+    do {
+      at -= 1
+      this.#decimal[at] = 0x30 + Number(rest % 10n)
+      rest /= 10n
+    } while (rest > 0n)
+    if (sum < 0n) {
+      at -= 1
+      this.#decimal[at] = 0x2d
+    }
+    this.#putDecimal(body, hash, entry, DECIMAL_BYTES_MAX - at)
+    if (this.#putStatus === PutStatus.ok) {
+      this.#replyView.setUint8(this.#replyAt, ResultKind.integer)
+      this.#replyView.setBigInt64(this.#replyAt + 1, sum, true)
+      this.#replyAt += INTEGER_BYTES
+    }
+  }
+
+  /**
+   * The stored value as a number: NaN when it is no decimal integer, Infinity when it is one of more than SAFE_DIGITS
+   * digits. As Redis: an optional minus, no leading zeros, nothing else.
+   */
+  #parseStored(entry: number): number {
+    const start = this.#kv.valueOffset(entry)
+    const end = start + this.#kv.valueBytes(entry)
+    const isNegative = this.arena[start] === 0x2d
+    const first = isNegative ? start + 1 : start
+    const digits = end - first
+    if (digits < 1 || digits > DECIMAL_BYTES_MAX || !this.#kv.isIntact(entry)) {
+      return Number.NaN
+    }
+    if (this.arena[first] === 0x30 && (digits > 1 || isNegative)) {
+      return Number.NaN
+    }
+    let value = 0
+    for (let at = first; at < end; at += 1) {
+      const digit = (this.arena[at] ?? 0) - 0x30
+      if (digit < 0 || digit > 9) {
+        return Number.NaN
+      }
+      value = value * 10 + digit
+    }
+    if (digits > SAFE_DIGITS) {
+      return this.#isWide(this.#parseStoredWide(entry)) ? Number.POSITIVE_INFINITY : Number.NaN
+    }
+    return isNegative ? -value : value
+  }
+
+  #isWide(value: bigint): boolean {
+    return value === BigInt.asIntN(64, value)
+  }
+
+  #parseStoredWide(entry: number): bigint {
+    const start = this.#kv.valueOffset(entry)
+    const end = start + this.#kv.valueBytes(entry)
+    const isNegative = this.arena[start] === 0x2d
+    let value = 0n
+    for (let at = isNegative ? start + 1 : start; at < end; at += 1) {
+      value = value * 10n + BigInt((this.arena[at] ?? 0) - 0x30)
+    }
+    return isNegative ? -value : value
+  }
+
+  /** Writes a safe integer's digits right-aligned into the scratch; their bytes. */
+  #formatDecimal(value: number): number {
+    let rest = Math.abs(value)
+    let at = DECIMAL_BYTES_MAX
+    do {
+      at -= 1
+      this.#decimal[at] = 0x30 + (rest % 10)
+      rest = Math.floor(rest / 10)
+    } while (rest > 0)
+    if (value < 0) {
+      at -= 1
+      this.#decimal[at] = 0x2d
+    }
+    return DECIMAL_BYTES_MAX - at
+  }
+
+  // ---------------------------------------------------------------- machines
+
+  #machinePut(body: Uint8Array): void {
+    const reader = this.#reader
+    if (!isMachinePut(reader, body)) {
+      return this.#writeError(ResultError.malformed)
+    }
+    const index = this.#machines.find(body, reader.keyStart, reader.keyEnd)
+    if (this.#machines.put(index, body, reader.valueStart)) {
+      this.#writeKind(ResultKind.ok)
+    } else {
+      this.#writeError(ResultError.machines_max)
+    }
+  }
+
+  #machineGet(body: Uint8Array, room: number): void {
+    const index = this.#machines.find(body, this.#reader.keyStart, this.#reader.keyEnd)
+    if (index === MACHINE_NONE) {
+      this.#writeKind(ResultKind.nil)
+    } else if (room < BYTES_HEAD + MACHINE_RECORD_BYTES) {
+      this.#writeError(ResultError.reply_bytes_max)
+    } else {
+      this.#writeBytes(this.#machines.offset(index), MACHINE_RECORD_BYTES)
+    }
+  }
+
+  #machineList(room: number): void {
+    const first = Math.min(this.#reader.argumentLow, this.#machines.count())
+    const fitting = Math.floor((room - BYTES_HEAD) / MACHINE_RECORD_BYTES)
+    const records = Math.min(this.#machines.count() - first, fitting)
+    if (room < BYTES_HEAD || records < 0) {
+      this.#writeError(ResultError.reply_bytes_max)
+    } else {
+      this.#writeBytes(this.#machines.offset(first), records * MACHINE_RECORD_BYTES)
+    }
+  }
+
+  // ---------------------------------------------------------------- the reply
+
+  #beginReply(reply: Uint8Array, bytesMax: number): void {
+    assert(reply.length >= bytesMax, "state machine: the reply's buffer holds the largest reply")
+    if (this.#reply !== reply) {
+      this.#reply = reply
+      this.#replyView = new DataView(reply.buffer, reply.byteOffset, reply.byteLength)
+    }
+    this.#replyAt = 0
+    this.#replyMax = bytesMax
+  }
+
+  #writeKind(kind: number): void {
+    this.#replyView.setUint8(this.#replyAt, kind)
+    this.#replyAt += 1
+  }
+
+  #writeError(error: number): void {
+    this.#replyView.setUint8(this.#replyAt, ResultKind.error)
+    this.#replyView.setUint8(this.#replyAt + 1, error)
+    this.#replyAt += ERROR_BYTES
+  }
+
+  /** A safe integer as signed 64 bits. */
+  #writeInteger(value: number): void {
+    const high = Math.floor(value / 0x1_0000_0000)
+    this.#replyView.setUint8(this.#replyAt, ResultKind.integer)
+    this.#replyView.setUint32(this.#replyAt + 1, value - high * 0x1_0000_0000, true)
+    this.#replyView.setInt32(this.#replyAt + 5, high, true)
+    this.#replyAt += INTEGER_BYTES
+  }
+
+  #writeBytes(start: number, bytes: number): void {
+    this.#replyView.setUint8(this.#replyAt, ResultKind.bytes)
+    this.#replyView.setUint32(this.#replyAt + 1, bytes, true)
+    const at = this.#replyAt + BYTES_HEAD
+    for (let index = 0; index < bytes; index += 1) {
+      this.#reply[at + index] = this.arena[start + index] ?? 0
+    }
+    this.#replyAt += BYTES_HEAD + bytes
+  }
+}

@@ -1,4 +1,4 @@
-/** The generator's first numbers are fixed for good: a simulation's seed must mean the same tomorrow. Plane: control. */
+/** The generator's numbers are fixed for good: a simulation's seed must mean the same tomorrow. Plane: control. */
 import { expect, test } from "vitest"
 import { AssertionError } from "../../../appliance/types/assert.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"

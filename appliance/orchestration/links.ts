@@ -105,7 +105,7 @@ type Inbound = {
 }
 
 /** An accepted connection that has not said hello yet. */
-type Stranger = { readonly socket: Socket; readonly hello: Uint8Array; bytes: number; readonly since: number }
+type Stranger = { readonly socket: Socket; readonly hello: Uint8Array; bytes: number; since: number }
 
 const U32 = 0x1_0000_0000
 
@@ -564,6 +564,9 @@ export class Links {
 
   /** This process stood still, and what peers said in the meantime lies unread: their silence is ours. */
   #forgiveStall(gap: number): void {
+    for (const stranger of this.#strangers) {
+      stranger.since += gap
+    }
     for (const link of this.#inbound) {
       if (link !== undefined) {
         link.heardAt += gap

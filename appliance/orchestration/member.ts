@@ -11,7 +11,7 @@ export type Member = {
   readonly replica_port: number
 }
 
-export const MACHINE_PATTERN = /^[A-Za-z0-9._:-]{1,64}$/
+export const MACHINE_PATTERN = /^[A-Za-z0-9._:-]{1,63}$/
 export const ADDRESS_PATTERN = /^[0-9.]{7,15}$/
 
 /** Undefined when it is no member in form; a slot beyond the voters is the caller's to judge. */

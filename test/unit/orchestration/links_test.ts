@@ -30,14 +30,14 @@ const WIRE: WireOptions = {
 /** Short enough that a test sees what happens when nobody speaks. */
 const QUICK: OrchestrationLimits = {
   ...ORCHESTRATION_LIMITS,
-  link_greeting_ms: 200,
-  link_connect_ms: 200,
+  link_greeting_ms: 500,
+  link_connect_ms: 500,
   link_keepalive_ms: 50,
-  link_idle_ms: 300,
-  link_stalled_ms: 300,
+  link_idle_ms: 500,
+  link_stalled_ms: 1_000,
   link_retry_ms: 10,
   link_retry_ms_max: 50,
-  stall_ms: 250,
+  stall_ms: 100,
 }
 
 type Peer = { readonly links: Links; readonly received: Message[]; readonly port: number; readonly book: AddressBook }

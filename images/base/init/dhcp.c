@@ -234,9 +234,10 @@ int dhcp_acquire(const struct nic *nic, int total_ms, struct lease *lease) {
   int64_t started = now_ms();
   int wait_ms = DHCP_WAIT_FIRST_MS;
   int result = -1;
+  uint32_t xid = random_u32();
   while (result != 0 && now_ms() - started < total_ms) {
     struct answer answer;
-    uint32_t xid = random_u32();
+    /* The same xid until there is an offer: some servers ping an address for three seconds before they offer it. */
     fill(&frame.message, nic, xid, started, TYPE_DISCOVER, NULL, none);
     send_frame(fd, nic, &frame);
     if (await_frame(fd, nic, xid, TYPE_OFFER, now_ms() + jittered(wait_ms), &answer) == DHCP_ACKED) {
@@ -248,6 +249,7 @@ int dhcp_acquire(const struct nic *nic, int total_ms, struct lease *lease) {
         if (lease->server.s_addr == 0) lease->server = offer.server;
         result = 0;
       }
+      xid = random_u32();
     }
     wait_ms = wait_ms * 2 > DHCP_WAIT_MS_MAX ? DHCP_WAIT_MS_MAX : wait_ms * 2;
   }

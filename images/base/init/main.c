@@ -67,7 +67,10 @@ int main(void) {
     halt("ram_too_small", detail);
   }
   reason = need_check_files(&need, detail, sizeof detail);
-  if (reason == NULL && unpacking_failed(detail, sizeof detail)) reason = "base_corrupt";
+  /* The kernel knows better than the files do whether it met a wrong byte or the end. */
+  if (unpacking_failed(detail, sizeof detail)) {
+    reason = strstr(detail, "corrupt") == NULL ? "base_truncated" : "base_corrupt";
+  }
   if (reason != NULL) halt(reason, detail);
   entropy_credit();
   loopback_up();
@@ -86,5 +89,6 @@ int main(void) {
   network_is_up = 1;
   if (beacon(&boot, nic.mac, "init") != 0) say("the boot server did not hear the beacon; going on");
   reason = supervise(&boot, &nic, &lease);
-  halt(reason, "the process ended too often, or the network was taken back");
+  snprintf(detail, sizeof detail, "after %lld s of running", (long long)now_ms() / 1000);
+  halt(reason, detail);
 }

@@ -1,0 +1,239 @@
+/**
+ * Turns what came back for a batch into the replies of its connections, each in the order of its commands.
+ *
+ * A command that the state machine refused because the batch's reply was full is not an error to a client that knows
+ * nothing of batches: it is kept and sent again, unless a later command of the same connection was applied already (then
+ * sending it again would change the order, and the client is told). Plane: data.
+ */
+import { ResultKind } from "../state_machine/command.ts"
+import { assert } from "../types/assert.ts"
+import { type Batch, EntryKind, type Owner } from "./batch.ts"
+import type { Results } from "./results.ts"
+import type { ReplyWriter } from "./resp/reply_writer.ts"
+import type { Texts } from "./texts.ts"
+
+/** Why a whole batch has no results. */
+export type Failure = "unknown" | "evicted" | "not_applied" | "invalid"
+
+const U32 = 0x1_0000_0000
+const ANSWER = 0
+const KEEP = 1
+const REFUSE = 2
+
+/** What of a batch was sent: its first entries, with their commands. */
+export type Sent = { entries: number; commands: number; isRead: boolean }
+
+export class Answers {
+  readonly #texts: Texts
+  readonly #empty: Buffer
+  /** ANSWER, KEEP or REFUSE for each entry that was sent. */
+  readonly #verdicts: Uint8Array
+  #serial = 0
+  #error = ""
+
+  constructor(texts: Texts, entriesMax: number, empty: Buffer) {
+    this.#texts = texts
+    this.#empty = empty
+    this.#verdicts = new Uint8Array(entriesMax)
+  }
+
+  /** Answers what has an answer. What is left in the batch afterwards must be sent again, before anything newer. */
+  resolve(batch: Batch, sent: Sent, results: Results): void {
+    assert(sent.entries <= batch.entries, "answers: no more was sent than there is")
+    this.#serial += 1
+    this.#error = sent.isRead ? this.#texts.readReplyTooLong : this.#texts.replyTooLong
+    this.#judge(batch, sent, results)
+    batch.beginKeeping()
+    let command = 0
+    for (let entry = 0; entry < batch.entries; entry += 1) {
+      const count = batch.entryCommands(entry)
+      const owner = batch.owner(entry)
+      const isBehindKept = owner !== undefined && owner.retainedIn === this.#serial
+      if (entry >= sent.entries || isBehindKept || this.#verdicts[entry] === KEEP) {
+        if (owner !== undefined) {
+          owner.retainedIn = this.#serial
+        }
+        this.#keep(batch, entry, command, entry < sent.entries ? results : undefined)
+      } else {
+        this.#answer(batch, entry, command, results)
+      }
+      command += count
+    }
+    assert(command === batch.commands || batch.entries === 0, "answers: every command belongs to an entry")
+    batch.endKeeping()
+  }
+
+  /** From the last entry to the first, so that each knows whether a later one of its connection was answered. */
+  #judge(batch: Batch, sent: Sent, results: Results): void {
+    let end = sent.commands
+    for (let entry = sent.entries - 1; entry >= 0; entry -= 1) {
+      const count = batch.entryCommands(entry)
+      const first = end - count
+      end = first
+      const refused = this.#refusals(results, first, count)
+      const owner = batch.owner(entry)
+      this.#verdicts[entry] = ANSWER
+      if (refused > 0) {
+        // Alone at the front of a read there is no more room than it had; a read among writes gets more as a read.
+        const mayFit = first > 0 || (!sent.isRead && batch.isRead(entry))
+        const isLast = owner === undefined || owner.answeredIn !== this.#serial
+        this.#verdicts[entry] = mayFit && isLast ? KEEP : REFUSE
+      }
+      if (owner !== undefined && count > refused) {
+        owner.answeredIn = this.#serial
+      }
+    }
+    assert(end === 0, "answers: the entries that were sent have all commands that were sent")
+  }
+
+  #refusals(results: Results, first: number, count: number): number {
+    let refusals = 0
+    for (let index = first; index < first + count; index += 1) {
+      refusals += results.isRefusedForRoom(index) ? 1 : 0
+    }
+    return refusals
+  }
+
+  #keep(batch: Batch, entry: number, command: number, results: Results | undefined): void {
+    const count = batch.entryCommands(entry)
+    if (results === undefined || batch.kind(entry) !== EntryKind.sum) {
+      batch.keep(entry, command, count, batch.partial(entry))
+      return
+    }
+    // The first of a DEL's keys may be deleted already: count them, and ask for the rest.
+    let answered = 0
+    let sum = batch.partial(entry)
+    while (answered < count && results.kind(command + answered) === ResultKind.integer) {
+      sum += results.low(command + answered)
+      answered += 1
+    }
+    batch.keep(entry, command + answered, count - answered, sum)
+  }
+
+  /** Answers the entries of a batch that has no commands. */
+  resolveLocal(batch: Batch): void {
+    assert(batch.commands === 0, "answers: only local entries need nobody")
+    for (let entry = 0; entry < batch.entries; entry += 1) {
+      this.#local(batch, entry)
+    }
+    batch.clear()
+  }
+
+  /** No results came: every entry but the local ones is answered with the reason. */
+  fail(batch: Batch, failure: Failure): void {
+    for (let entry = 0; entry < batch.entries; entry += 1) {
+      const kind = batch.kind(entry)
+      if (kind === EntryKind.local) {
+        this.#local(batch, entry)
+      } else if (kind === EntryKind.call) {
+        const isUnknown = failure === "unknown" || failure === "evicted"
+        const outcome = isUnknown && !batch.isRead(entry) ? "unknown" : "not_applied"
+        batch.caller(entry)?.onResult(outcome, this.#empty, 0, 0)
+      } else {
+        const owner = batch.owner(entry)
+        if (owner?.isOpen === true) {
+          owner.out.error(this.#failureText(failure, batch.isRead(entry)))
+        }
+        done(owner, false)
+      }
+    }
+    batch.clear()
+  }
+
+  #failureText(failure: Failure, isRead: boolean): string {
+    if (failure === "invalid") {
+      return this.#texts.invalid
+    }
+    if (isRead) {
+      return this.#texts.readTimeout
+    }
+    if (failure === "not_applied") {
+      return this.#texts.notApplied
+    }
+    return failure === "evicted" ? this.#texts.evicted : this.#texts.unknown
+  }
+
+  // ---------------------------------------------------------------- one entry
+
+  #local(batch: Batch, entry: number): void {
+    const owner = batch.owner(entry)
+    if (owner?.isOpen === true) {
+      const start = batch.localStart(entry)
+      owner.out.raw(batch.local.buffer, start, batch.localEnd(entry) - start)
+    }
+    done(owner, batch.closes(entry))
+  }
+
+  #answer(batch: Batch, entry: number, command: number, results: Results): void {
+    const kind = batch.kind(entry)
+    if (kind === EntryKind.local) {
+      this.#local(batch, entry)
+      return
+    }
+    if (kind === EntryKind.call) {
+      batch.caller(entry)?.onResult("ok", results.reply, results.start(command), results.start(command + 1))
+      return
+    }
+    const owner = batch.owner(entry)
+    if (owner?.isOpen === true) {
+      if (this.#verdicts[entry] === REFUSE) {
+        owner.out.error(this.#error)
+      } else if (kind === EntryKind.sum) {
+        this.#sum(owner.out, batch, entry, command, results)
+      } else if (kind === EntryKind.values) {
+        this.#values(owner.out, batch, entry, command, results)
+      } else {
+        this.#result(owner.out, results, command, batch.protocol(entry))
+      }
+    }
+    done(owner, false)
+  }
+
+  #sum(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {
+    let sum = batch.partial(entry)
+    for (let index = command; index < command + batch.entryCommands(entry); index += 1) {
+      const kind = results.kind(index)
+      if (kind !== ResultKind.integer) {
+        this.#result(out, results, index, batch.protocol(entry))
+        return
+      }
+      sum += results.high(index) * U32 + results.low(index)
+    }
+    out.integer(sum)
+  }
+
+  #values(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {
+    const count = batch.entryCommands(entry)
+    out.array(count)
+    for (let index = command; index < command + count; index += 1) {
+      this.#result(out, results, index, batch.protocol(entry))
+    }
+  }
+
+  #result(out: ReplyWriter, results: Results, index: number, protocol: number): void {
+    switch (results.kind(index)) {
+      case ResultKind.nil:
+        out.null(protocol)
+        return
+      case ResultKind.ok:
+        out.simple("OK")
+        return
+      case ResultKind.integer:
+        out.integerHalves(results.high(index), results.low(index))
+        return
+      case ResultKind.bytes:
+        out.bulk(results.reply, results.bytesStart(index), results.bytesLength(index))
+        return
+      default:
+        out.error(this.#texts.ofResultError(results.error(index)))
+    }
+  }
+}
+
+function done(owner: Owner | undefined, closes: boolean): void {
+  if (owner !== undefined) {
+    assert(owner.pending > 0, "answers: an entry is answered once")
+    owner.pending -= 1
+    owner.onAnswer(closes)
+  }
+}

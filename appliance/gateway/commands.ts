@@ -1,0 +1,442 @@
+/**
+ * Executes one parsed command: answers it here, or encodes it into the batch that its session fills. Every answer,
+ * refusals included, takes its turn behind the earlier ones of its connection. Plane: data.
+ */
+import { CommandCode, CommandFlag } from "../state_machine/command.ts"
+import { assert, unreachable } from "../types/assert.ts"
+import type { ClusterLimits } from "../types/limits.ts"
+import { type CommandFields, EntryKind } from "./batch.ts"
+import type { Connection } from "./connection.ts"
+import type { Introspection } from "./introspection.ts"
+import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX } from "./limits.ts"
+import { CommandId, type CommandSpec, findCommand, isArity, isWord } from "./resp/command_table.ts"
+import { type IntegerHalves, isMinimum, negate, readInteger, toSafeInteger } from "./resp/integer.ts"
+import type { RequestParser } from "./resp/parser.ts"
+import type { ReplyWriter } from "./resp/reply_writer.ts"
+import type { Texts } from "./texts.ts"
+
+/** A century, as the state machine's own bound: one longer expiry would make the whole batch malformed. */
+const EXPIRY_MS_MAX = 3_155_760_000_000
+const MS_PER_SECOND = 1000
+
+export type ExecutorOptions = {
+  readonly limits: ClusterLimits
+  readonly texts: Texts
+  readonly introspection: Introspection
+  /** Milliseconds of the gateway's clock. */
+  readonly now: () => number
+}
+
+export class CommandExecutor {
+  readonly #limits: ClusterLimits
+  readonly #texts: Texts
+  readonly #introspection: Introspection
+  readonly #now: () => number
+  readonly #fields: CommandFields = {
+    code: 0,
+    flags: 0,
+    keyStart: 0,
+    keyBytes: 0,
+    valueStart: 0,
+    valueBytes: 0,
+    high: 0,
+    low: 0,
+  }
+  readonly #integer: IntegerHalves = { high: 0, low: 0 }
+  /** Where the local answer that is being written starts. */
+  #localStart = 0
+  refused = 0
+
+  constructor(options: ExecutorOptions) {
+    this.#limits = options.limits
+    this.#texts = options.texts
+    this.#introspection = options.introspection
+    this.#now = options.now
+  }
+
+  /** False: there is no room for it yet. Nothing was done then, and the same command may be executed again. */
+  execute(connection: Connection): boolean {
+    const { parser } = connection
+    const spec = findCommand(parser.buffer, parser.start(0), parser.keptBytes(0))
+    if (spec === undefined) {
+      return this.#unknown(connection)
+    }
+    if (!isArity(spec, parser.argumentCount)) {
+      return this.#error(connection, spec.arityError)
+    }
+    return this.#dispatch(connection, spec)
+  }
+
+  #dispatch(connection: Connection, spec: CommandSpec): boolean {
+    switch (spec.id) {
+      case CommandId.ping:
+        return this.#ping(connection, spec)
+      case CommandId.echo:
+        return this.#echo(connection, 1)
+      case CommandId.set:
+        return this.#set(connection)
+      case CommandId.get:
+        return this.#keyed(connection, CommandCode.get, 0, 0)
+      case CommandId.del:
+        return this.#keys(connection, CommandCode.del, EntryKind.sum)
+      case CommandId.exists:
+        return this.#keys(connection, CommandCode.exists, EntryKind.sum)
+      case CommandId.mget:
+        return this.#keys(connection, CommandCode.get, EntryKind.values)
+      case CommandId.incr:
+        return this.#keyed(connection, CommandCode.incr_by, 0, 1)
+      case CommandId.decr:
+        return this.#keyed(connection, CommandCode.incr_by, -1, 0xffff_ffff)
+      case CommandId.incrby:
+      case CommandId.decrby:
+        return this.#addition(connection, spec.id === CommandId.decrby)
+      case CommandId.dbsize:
+        return this.#dbSize(connection)
+      case CommandId.hello:
+      case CommandId.auth:
+      case CommandId.info:
+      case CommandId.command:
+      case CommandId.client:
+      case CommandId.select:
+      case CommandId.quit:
+        return this.#local(connection, spec.id)
+      default:
+        return unreachable(spec.id)
+    }
+  }
+
+  // ---------------------------------------------------------------- answered here
+
+  /** Where the next local answer goes; undefined when there is no room for one. */
+  #beginLocal(connection: Connection): ReplyWriter | undefined {
+    if (connection.pending === 0) {
+      return connection.out
+    }
+    const batch = connection.session.filling
+    if (!batch.hasLocalRoom()) {
+      return undefined
+    }
+    this.#localStart = batch.local.length
+    return batch.local
+  }
+
+  #endLocal(connection: Connection, out: ReplyWriter, closes: boolean): boolean {
+    if (out === connection.out) {
+      connection.onAnswer(closes)
+    } else {
+      connection.session.filling.addLocal(connection, this.#localStart, closes)
+    }
+    return true
+  }
+
+  #error(connection: Connection, text: string): boolean {
+    const out = this.#beginLocal(connection)
+    if (out === undefined) {
+      return false
+    }
+    this.refused += 1
+    out.error(text)
+    return this.#endLocal(connection, out, false)
+  }
+
+  /** The last words to a client whose stream is broken. */
+  executeError(connection: Connection): boolean {
+    const out = this.#beginLocal(connection)
+    if (out === undefined) {
+      return false
+    }
+    this.refused += 1
+    connection.beginClosing()
+    out.error(connection.parser.error)
+    return this.#endLocal(connection, out, true)
+  }
+
+  #unknown(connection: Connection): boolean {
+    const { parser } = connection
+    const start = parser.start(0)
+    const bytes = parser.keptBytes(0)
+    // As Redis: a browser that was made to talk to this port says one of these, and whatever follows is not for us.
+    if (isWord(parser.buffer, start, bytes, "post") || isWord(parser.buffer, start, bytes, "host:")) {
+      this.refused += 1
+      connection.destroy()
+      return true
+    }
+    return this.#error(connection, this.#introspection.unknownCommand(parser))
+  }
+
+  #ping(connection: Connection, spec: CommandSpec): boolean {
+    if (connection.parser.argumentCount > 2) {
+      return this.#error(connection, spec.arityError)
+    }
+    if (connection.parser.argumentCount === 2) {
+      return this.#echo(connection, 1)
+    }
+    const out = this.#beginLocal(connection)
+    if (out === undefined) {
+      return false
+    }
+    out.simple("PONG")
+    return this.#endLocal(connection, out, false)
+  }
+
+  #echo(connection: Connection, argument: number): boolean {
+    const { parser } = connection
+    const bytes = parser.bytes(argument)
+    if (bytes > ECHO_BYTES_MAX) {
+      return this.#error(connection, this.#texts.echoTooLong)
+    }
+    const out = this.#beginLocal(connection)
+    if (out === undefined) {
+      return false
+    }
+    out.bulk(parser.buffer, parser.start(argument), bytes)
+    return this.#endLocal(connection, out, false)
+  }
+
+  #local(connection: Connection, id: CommandId): boolean {
+    const out = this.#beginLocal(connection)
+    if (out === undefined) {
+      return false
+    }
+    switch (id) {
+      case CommandId.hello:
+        this.#introspection.hello(connection, out)
+        break
+      case CommandId.auth:
+        this.#introspection.auth(connection.parser, out)
+        break
+      case CommandId.info:
+        this.#introspection.info(connection.parser, out)
+        break
+      case CommandId.command:
+        this.#introspection.command(connection, out)
+        break
+      case CommandId.client:
+        this.#client(connection, out)
+        break
+      case CommandId.select:
+        this.#select(connection.parser, out)
+        break
+      default:
+        assert(id === CommandId.quit, "executor: the last local command is QUIT")
+        connection.beginClosing()
+        out.simple("OK")
+    }
+    return this.#endLocal(connection, out, id === CommandId.quit)
+  }
+
+  #select(parser: RequestParser, out: ReplyWriter): void {
+    if (!readInteger(parser.buffer, parser.start(1), parser.keptBytes(1), this.#integer)) {
+      out.error("ERR value is not an integer or out of range")
+    } else if (this.#integer.high !== 0 || this.#integer.low !== 0) {
+      out.error("ERR DB index is out of range")
+    } else {
+      out.simple("OK")
+    }
+  }
+
+  #client(connection: Connection, out: ReplyWriter): void {
+    const { parser } = connection
+    const start = parser.start(1)
+    const bytes = parser.keptBytes(1)
+    const count = parser.argumentCount
+    if (isWord(parser.buffer, start, bytes, "id")) {
+      if (count === 2) {
+        out.integer(connection.id)
+      } else {
+        out.error("ERR wrong number of arguments for 'client|id' command")
+      }
+    } else if (isWord(parser.buffer, start, bytes, "getname")) {
+      if (count !== 2) {
+        out.error("ERR wrong number of arguments for 'client|getname' command")
+      } else if (connection.name === "") {
+        out.null(connection.protocol)
+      } else {
+        out.bulkText(connection.name)
+      }
+    } else if (isWord(parser.buffer, start, bytes, "setname")) {
+      if (count === 3) {
+        this.#setName(connection, out, 2)
+      } else {
+        out.error("ERR wrong number of arguments for 'client|setname' command")
+      }
+    } else if (isWord(parser.buffer, start, bytes, "setinfo")) {
+      if (count === 4) {
+        out.simple("OK")
+      } else {
+        out.error("ERR wrong number of arguments for 'client|setinfo' command")
+      }
+    } else {
+      out.error(this.#introspection.unknownSubcommand(parser, "CLIENT"))
+    }
+  }
+
+  #setName(connection: Connection, out: ReplyWriter, argument: number): void {
+    const problem = this.#introspection.setName(connection, argument, CLIENT_NAME_BYTES_MAX)
+    if (problem === "") {
+      out.simple("OK")
+    } else {
+      out.error(problem)
+    }
+  }
+
+  // ---------------------------------------------------------------- answered by the cluster
+
+  /** No room in the batch: wait for it, unless that could take long. */
+  #full(connection: Connection): boolean {
+    if (connection.session.isStalled(this.#now())) {
+      return this.#error(connection, this.#texts.busy)
+    }
+    return false
+  }
+
+  /** Fills in the key; false when it is too long. */
+  #setKey(parser: RequestParser, argument: number): boolean {
+    const { key_bytes_max } = this.#limits
+    this.#fields.keyStart = parser.start(argument)
+    this.#fields.keyBytes = parser.bytes(argument)
+    return this.#fields.keyBytes <= key_bytes_max
+  }
+
+  #clearFields(code: number): void {
+    const fields = this.#fields
+    fields.code = code
+    fields.flags = 0
+    fields.keyStart = 0
+    fields.keyBytes = 0
+    fields.valueStart = 0
+    fields.valueBytes = 0
+    fields.high = 0
+    fields.low = 0
+  }
+
+  /** A command whose first argument is its key, with a number that stands in the command. */
+  #keyed(connection: Connection, code: number, high: number, low: number): boolean {
+    const { parser } = connection
+    this.#clearFields(code)
+    if (!this.#setKey(parser, 1)) {
+      return this.#error(connection, this.#texts.keyTooLong(parser.bytes(1)))
+    }
+    this.#fields.high = high
+    this.#fields.low = low
+    return this.#single(connection)
+  }
+
+  /** The fields as one entry. */
+  #single(connection: Connection): boolean {
+    const batch = connection.session.filling
+    if (!batch.hasRoom(1, this.#fields.keyBytes + this.#fields.valueBytes)) {
+      return this.#full(connection)
+    }
+    batch.put(this.#fields, connection.parser.buffer)
+    batch.endEntry(connection, EntryKind.single, connection.protocol)
+    return true
+  }
+
+  #addition(connection: Connection, isSubtraction: boolean): boolean {
+    const { parser } = connection
+    if (!readInteger(parser.buffer, parser.start(2), parser.keptBytes(2), this.#integer)) {
+      return this.#error(connection, this.#texts.notAnInteger)
+    }
+    if (isSubtraction) {
+      if (isMinimum(this.#integer)) {
+        return this.#error(connection, "ERR decrement would overflow")
+      }
+      negate(this.#integer)
+    }
+    return this.#keyed(connection, CommandCode.incr_by, this.#integer.high, this.#integer.low)
+  }
+
+  #dbSize(connection: Connection): boolean {
+    this.#clearFields(CommandCode.db_size)
+    return this.#single(connection)
+  }
+
+  /** A command for each key, one answer for all. */
+  #keys(connection: Connection, code: number, kind: EntryKind): boolean {
+    const { parser } = connection
+    const keys = parser.argumentCount - 1
+    let bytes = 0
+    for (let argument = 1; argument <= keys; argument += 1) {
+      const keyBytes = parser.bytes(argument)
+      if (keyBytes > this.#limits.key_bytes_max) {
+        return this.#error(connection, this.#texts.keyTooLong(keyBytes))
+      }
+      bytes += keyBytes
+    }
+    const batch = connection.session.filling
+    if (!batch.hasRoom(keys, bytes)) {
+      return this.#full(connection)
+    }
+    this.#clearFields(code)
+    for (let argument = 1; argument <= keys; argument += 1) {
+      const isShort = this.#setKey(parser, argument)
+      assert(isShort, "executor: keys were measured above")
+      batch.put(this.#fields, parser.buffer)
+    }
+    batch.endEntry(connection, kind, connection.protocol)
+    return true
+  }
+
+  #set(connection: Connection): boolean {
+    const { parser } = connection
+    this.#clearFields(CommandCode.set)
+    const problem = this.#setOptions(parser)
+    if (problem !== "") {
+      return this.#error(connection, problem)
+    }
+    if (!this.#setKey(parser, 1)) {
+      return this.#error(connection, this.#texts.keyTooLong(parser.bytes(1)))
+    }
+    const valueBytes = parser.bytes(2)
+    if (valueBytes > this.#limits.value_bytes_max) {
+      return this.#error(connection, this.#texts.valueTooLong(valueBytes))
+    }
+    this.#fields.valueStart = parser.start(2)
+    this.#fields.valueBytes = valueBytes
+    return this.#single(connection)
+  }
+
+  /** Fills in flags and expiry; the text of an error, or "". */
+  #setOptions(parser: RequestParser): string {
+    const fields = this.#fields
+    for (let argument = 3; argument < parser.argumentCount; argument += 1) {
+      const start = parser.start(argument)
+      const bytes = parser.keptBytes(argument)
+      if (isWord(parser.buffer, start, bytes, "nx") && (fields.flags & CommandFlag.xx) === 0) {
+        fields.flags |= CommandFlag.nx
+      } else if (isWord(parser.buffer, start, bytes, "xx") && (fields.flags & CommandFlag.nx) === 0) {
+        fields.flags |= CommandFlag.xx
+      } else if (isWord(parser.buffer, start, bytes, "get")) {
+        fields.flags |= CommandFlag.get
+      } else {
+        const isSeconds = isWord(parser.buffer, start, bytes, "ex")
+        const isExpiry = isSeconds || isWord(parser.buffer, start, bytes, "px")
+        argument += 1
+        if (!isExpiry || (fields.flags & CommandFlag.expires) !== 0 || argument === parser.argumentCount) {
+          return "ERR syntax error"
+        }
+        const problem = this.#setExpiry(parser, argument, isSeconds ? MS_PER_SECOND : 1)
+        if (problem !== "") {
+          return problem
+        }
+      }
+    }
+    return ""
+  }
+
+  #setExpiry(parser: RequestParser, argument: number, unit: number): string {
+    if (!readInteger(parser.buffer, parser.start(argument), parser.keptBytes(argument), this.#integer)) {
+      return this.#texts.notAnInteger
+    }
+    const ms = toSafeInteger(this.#integer) * unit
+    // NaN, a number beyond 2^53, is neither.
+    if (!(ms > 0 && ms <= EXPIRY_MS_MAX)) {
+      return "ERR invalid expire time in 'set' command"
+    }
+    this.#fields.flags |= CommandFlag.expires
+    this.#fields.high = Math.floor(ms / 0x1_0000_0000)
+    this.#fields.low = ms % 0x1_0000_0000
+    return ""
+  }
+}

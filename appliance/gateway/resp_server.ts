@@ -1,0 +1,155 @@
+/**
+ * RESP on a TCP port: the only file that knows both sockets and the gateway. Accepted sockets have no `onread` in Node 24,
+ * so chunks come as `data` events; each turn's answers leave in one write. Plane: control.
+ */
+import { createServer, type Server, type Socket } from "node:net"
+import { assert } from "../types/assert.ts"
+import { err, ok, type Result } from "../types/result.ts"
+import type { Connection, ConnectionSink } from "./connection.ts"
+import type { Gateway } from "./gateway.ts"
+import { CONNECTION_KEEPALIVE_MS, CONNECTION_LINGER_MS, CONNECTIONS_MAX } from "./limits.ts"
+
+const REFUSAL = `-ERR max number of clients reached: connections_max is ${CONNECTIONS_MAX}\r\n`
+
+export type RespServerOptions = { readonly host: string; readonly port: number; readonly gateway: Gateway }
+
+export type ListenError = { readonly kind: "address_in_use" | "no_permission" | "listen_failed"; readonly text: string }
+
+export type RespServer = {
+  /** The port that was bound: another than asked for when that was 0. */
+  readonly port: number
+  readonly close: () => Promise<void>
+}
+
+export async function listenResp(options: RespServerOptions): Promise<Result<RespServer, ListenError>> {
+  const sockets = new Set<Socket>()
+  const server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => {
+    accept(socket, options.gateway, sockets)
+  })
+  // Ours are refused by name; these are refused by the kernel, should the first not be quick enough.
+  server.maxConnections = CONNECTIONS_MAX * 2
+  const problem = await listen(server, options)
+  if (problem !== undefined) {
+    return err(problem)
+  }
+  const address = server.address()
+  assert(address !== null && typeof address === "object", "resp server: a TCP server has a port")
+  return ok({ port: address.port, close: () => close(server, sockets) })
+}
+
+export function listen(
+  server: Pick<Server, "listen" | "once" | "off" | "on">,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<ListenError | undefined> {
+  return new Promise((resolve) => {
+    const onError = (error: NodeJS.ErrnoException): void => resolve(listenError(error, host, port))
+    server.once("error", onError)
+    server.listen({ host, port }, () => {
+      server.off("error", onError)
+      // Errors of accept() later (too many open files): the listener lives on, and the client tries again.
+      server.on("error", () => undefined)
+      resolve(undefined)
+    })
+  })
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): ListenError {
+  const where = `${host}:${port}`
+  switch (error.code) {
+    case "EADDRINUSE":
+      return { kind: "address_in_use", text: `${where} is in use: stop what listens there, or choose another port` }
+    case "EACCES":
+      return {
+        kind: "no_permission",
+        text: `no permission to listen on ${where}: run as root, or choose a port ≥ 1024`,
+      }
+    default:
+      return { kind: "listen_failed", text: `cannot listen on ${where}: ${error.message}` }
+  }
+}
+
+function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+    for (const socket of sockets) {
+      socket.destroy()
+    }
+  })
+}
+
+function accept(socket: Socket, gateway: Gateway, sockets: Set<Socket>): void {
+  sockets.add(socket)
+  socket.setKeepAlive(true, CONNECTION_KEEPALIVE_MS)
+  const sink = new SocketSink(socket)
+  const connection = gateway.connect(sink)
+  socket.on("close", () => {
+    sockets.delete(socket)
+    connection?.onClosed()
+  })
+  // Resets and broken pipes are the client's business; `close` follows.
+  socket.on("error", () => undefined)
+  if (connection === undefined) {
+    socket.write(REFUSAL)
+    sink.end()
+    return
+  }
+  serve(socket, connection)
+}
+
+function serve(socket: Socket, connection: Connection): void {
+  socket.on("data", (chunk: Buffer) => connection.receive(chunk))
+  socket.on("drain", () => connection.onDrained())
+  // As in Redis, a client that ends its side wants no more answers.
+  socket.on("end", () => connection.onClosed())
+}
+
+class SocketSink implements ConnectionSink {
+  readonly #socket: Socket
+  #isCorked = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  write(bytes: Buffer, length: number): void {
+    if (!this.#isCorked) {
+      this.#isCorked = true
+      this.#socket.cork()
+    }
+    // What is given to write() belongs to the socket until it is sent, so it gets a copy of its own.
+    const copy = Buffer.allocUnsafe(length)
+    bytes.copy(copy, 0, 0, length)
+    this.#socket.write(copy)
+  }
+
+  endTurn(): void {
+    if (this.#isCorked) {
+      this.#isCorked = false
+      this.#socket.uncork()
+    }
+  }
+
+  pendingBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  end(): void {
+    this.endTurn()
+    // Whoever neither reads nor closes is not waited for.
+    this.#socket.setTimeout(CONNECTION_LINGER_MS, () => this.#socket.destroy())
+    this.#socket.end()
+    this.#socket.resume()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}

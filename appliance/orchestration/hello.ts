@@ -52,6 +52,8 @@ export type Refusal =
   | "wrong_limits"
   | "wrong_voters"
   | "wrong_slot"
+  /** Another process has taken this slot's place a moment ago. */
+  | "displaced"
 
 export type Answer = { readonly outcome: "accepted" | Refusal; readonly from: number; readonly nonce: number }
 
@@ -65,6 +67,7 @@ const ANSWER_CODES: Readonly<Record<Answer["outcome"], number>> = {
   wrong_limits: 7,
   wrong_voters: 8,
   wrong_slot: 9,
+  displaced: 10,
 }
 
 export function encodeHello(hello: Hello, checksum: ChecksumFunction): Uint8Array {

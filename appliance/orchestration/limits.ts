@@ -23,6 +23,8 @@ export type OrchestrationLimits = {
   /** Dialling again; doubles up to the next line, with jitter. */
   readonly link_retry_ms: number
   readonly link_retry_ms_max: number
+  /** A process whose slot was taken over by another is not let in again for so long. */
+  readonly link_displaced_ms: number
   readonly announce_ms: number
   readonly announce_timeout_ms: number
   readonly announce_answer_bytes_max: number
@@ -51,6 +53,7 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   link_stalled_ms: 10_000,
   link_retry_ms: 50,
   link_retry_ms_max: 2_000,
+  link_displaced_ms: 2_000,
   announce_ms: 1_000,
   announce_timeout_ms: 2_000,
   announce_answer_bytes_max: 64 * KIB,

@@ -30,6 +30,7 @@ import {
   decodeHello,
   encodeAnswer,
   encodeHello,
+  type Hello,
   HELLO_BYTES,
   judgeHello,
 } from "./hello.ts"
@@ -80,6 +81,10 @@ type Outbound = {
   socket: Socket | undefined
   /** The next connection of this slot: it gets the ring when the old one has let go of it. */
   successor: Socket | undefined
+  /** Nonce of the process at the other end, and of the one whose place it took. */
+  nonce: number
+  displacedNonce: number
+  displacedUntil: number
   /** End of the bytes that the running write was given; -1 when none runs. */
   writingUntil: number
   writeStartedAt: number
@@ -151,6 +156,9 @@ export class Links {
         ring: new SendRing(send),
         socket: undefined,
         successor: undefined,
+        nonce: -1,
+        displacedNonce: -1,
+        displacedUntil: 0,
         writingUntil: -1,
         writeStartedAt: 0,
         keepaliveAt: 0,
@@ -283,6 +291,15 @@ export class Links {
     }
   }
 
+  /** What keepalives say has changed: peers hear it with the next tick. */
+  announceState(): void {
+    for (const link of this.#outbound) {
+      if (link !== undefined) {
+        link.keepaliveAt = Number.NEGATIVE_INFINITY
+      }
+    }
+  }
+
   #sendKeepalive(link: Outbound): void {
     link.keepaliveAt = this.#now
     const offset = link.ring.place(KEEPALIVE_BYTES)
@@ -328,9 +345,7 @@ export class Links {
     const { socket } = stranger
     const { slot, wire, book } = this.#options
     const decoded = decodeHello(stranger.hello, 0, wire.checksum)
-    const outcome = decoded.ok
-      ? judgeHello(decoded.value, { slot, voters: wire.voters, identity: wire.identity })
-      : decoded.error
+    const outcome = decoded.ok ? this.#judge(decoded.value) : decoded.error
     const answer = encodeAnswer({ outcome, from: slot, nonce: this.#nonce }, wire.checksum)
     if (!decoded.ok || outcome !== "accepted") {
       this.counters.hellos_refused += 1
@@ -341,6 +356,7 @@ export class Links {
     const hello = decoded.value
     const link = this.#outbound[hello.from]
     assert(link !== undefined, "links: an accepted slot is a peer's")
+    this.#displace(link, hello.nonce)
     this.#strangers.delete(stranger)
     socket.removeAllListeners("close")
     socket.on("close", () => this.#onOutboundClosed(link, socket))
@@ -348,6 +364,30 @@ export class Links {
     book.learn(hello.from, { address: hello.address, port: hello.port })
     this.#adopt(link, socket)
     this.#redial(hello.from, hello.nonce)
+  }
+
+  #judge(hello: Hello): Answer["outcome"] {
+    const { slot, wire } = this.#options
+    const outcome = judgeHello(hello, { slot, voters: wire.voters, identity: wire.identity })
+    if (outcome !== "accepted") {
+      return outcome
+    }
+    const link = this.#outbound[hello.from]
+    assert(link !== undefined, "links: an accepted slot is a peer's")
+    return link.displacedNonce === hello.nonce && this.#now < link.displacedUntil ? "displaced" : "accepted"
+  }
+
+  /**
+   * Two processes that claim one slot must not take the link from each other in turn, or neither would ever be heard:
+   * the newcomer, most likely the machine that came back, keeps it for a while. In that time it gets its incarnation, and
+   * the other is fenced when it is let in again.
+   */
+  #displace(link: Outbound, nonce: number): void {
+    if (link.socket !== undefined && link.nonce !== nonce) {
+      link.displacedNonce = link.nonce
+      link.displacedUntil = this.#now + this.#limits.link_displaced_ms
+    }
+    link.nonce = nonce
   }
 
   /** The newest connection of a slot is its only one; it waits until the one before has let go of the ring. */

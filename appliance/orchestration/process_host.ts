@@ -9,9 +9,9 @@ import { Replica, type ReplicaStatus } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
-import { createStateMachine } from "../state_machine/state_machine.ts"
+import { type ArenaStateMachine, createStateMachine } from "../state_machine/state_machine.ts"
 import { assert } from "../types/assert.ts"
-import type { Operation, RandomU32, StateMachine } from "../types/contracts.ts"
+import type { Operation, RandomU32 } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { err, ok, type Result } from "../types/result.ts"
@@ -24,6 +24,7 @@ import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
 import { type LinkCounters, Links, type ListenError } from "./links.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
+import { type TableUsage, tableUsage } from "./table_usage.ts"
 import { monotonicMs, sha256Digest, systemRandom, zlibChecksum } from "./system_ports.ts"
 
 export type Ports = { readonly replica: number; readonly data: number; readonly api: number }
@@ -86,6 +87,7 @@ export type HostInfo = {
   readonly copies: number
   readonly members: readonly HostMember[]
   readonly arena_bytes: number
+  readonly tables: readonly TableUsage[]
   readonly memory: readonly Allocation[]
   readonly uptime_ms: number
 }
@@ -93,7 +95,7 @@ export type HostInfo = {
 export class ProcessHost {
   readonly memory = new StaticMemory()
   readonly replica: Replica
-  readonly stateMachine: StateMachine
+  readonly stateMachine: ArenaStateMachine
   readonly links: Links
   readonly random: RandomU32 = systemRandom()
 
@@ -256,6 +258,7 @@ export class ProcessHost {
       copies,
       members: this.#members(),
       arena_bytes: this.stateMachine.arena.length,
+      tables: tableUsage(this.stateMachine.arena, this.#options.limits),
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
     }
@@ -370,6 +373,7 @@ export class ProcessHost {
     }
     this.#status = status
     this.#view = view
+    this.links.announceState()
     const { commit, incarnation, isPrimary } = this.replica
     this.#options.log.info({ status, view, commit, incarnation, is_primary: isPrimary }, "replica_status")
   }

@@ -1,0 +1,41 @@
+/** Bounds of the lab: how many machines, how long each step may take. Plane: control. */
+
+/** A tap, a console and a QEMU process each; the three of the scene and some for experiments. */
+export const MACHINES_MAX = 8
+/** Below this the image does not fit (the lab can say so on purpose: --memory). */
+export const MEMORY_MIB_DEFAULT = 1024
+export const MEMORY_MIB_MIN = 64
+export const MEMORY_MIB_MAX = 16_384
+
+export const POLL_MS = 200
+/** One request to the boot server or to a machine. */
+export const HTTP_TIMEOUT_MS = 3_000
+export const HTTP_BYTES_MAX = 1024 * 1024
+
+/** A tool of the host (ip, radvd) answers at once or not at all. */
+export const TOOL_TIMEOUT_MS = 10_000
+/** The boot server reads an image and looks for another DHCP server before it serves. */
+export const SERVE_READY_MS = 60_000
+/** Three machines at once under emulation take 25 to 60 s on two cores; a busy host three times as long. */
+export const JOIN_MS = 240_000
+/** From the loss of a primary to the first write that is acknowledged. */
+export const FAILOVER_MS = 60_000
+/** How long the whole of the cluster may take to show one view after a change. */
+export const SETTLE_MS = 60_000
+/** Everything that a child was told to end gets this long before it is killed. */
+export const STOP_MS = 5_000
+/** KVM either runs firmware within this time or is not used. */
+export const KVM_TRY_MS = 3_000
+
+/** Values that the scene writes before the first failure, and again between the two. */
+export const WRITES_FIRST = 1_200
+export const WRITES_SECOND = 300
+/** Commands that one connection has under way. */
+export const PIPELINE = 50
+export const CLIENT_CONNECT_MS = 3_000
+export const CLIENT_COMMAND_MS = 15_000
+
+/** Console text in the report, from its end. */
+export const CONSOLE_BYTES_MAX = 32 * 1024
+/** Console lines shown when a scene failed. */
+export const CONSOLE_TAIL_LINES = 25

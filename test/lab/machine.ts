@@ -1,0 +1,156 @@
+/** One machine of the lab: QEMU with firmware that really boots from the network, its console in a file. Plane: control. */
+import { spawn } from "node:child_process"
+import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { err, ok, type Result } from "../../appliance/types/result.ts"
+import { Child, type LabError, labError } from "./host.ts"
+import { createTap } from "./lan.ts"
+import { CONSOLE_BYTES_MAX, KVM_TRY_MS } from "./limits.ts"
+
+/** iPXE's ROM under SeaBIOS, or OVMF's own PXE client, which has a driver for virtio but none for e1000. */
+export type MachineKind = "bios-e1000" | "bios-virtio" | "uefi-virtio"
+export const MACHINE_KINDS: readonly MachineKind[] = ["bios-e1000", "bios-virtio", "uefi-virtio"]
+
+export type Acceleration = "kvm" | "tcg"
+
+const OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+const OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+export type MachineOptions = {
+  readonly number: number
+  readonly kind: MachineKind
+  readonly directory: string
+  readonly memoryMib: number
+  readonly acceleration: Acceleration
+}
+
+/** A machine that can be powered on, cut off and powered on again, each time blank. */
+export class LabMachine {
+  readonly kind: MachineKind
+  /** As the boot server names it. */
+  readonly name: string
+  readonly mac: string
+  /** Milliseconds since 1970 of each power-on. */
+  readonly powerOns: number[] = []
+  readonly #options: MachineOptions
+  #child: Child | undefined
+
+  constructor(options: MachineOptions) {
+    this.#options = options
+    this.kind = options.kind
+    const last = options.number.toString(16).padStart(2, "0")
+    this.mac = `52:54:00:77:00:${last}`
+    this.name = this.mac.replaceAll(":", "-")
+  }
+
+  get isOn(): boolean {
+    return this.#child !== undefined && !this.#child.exited
+  }
+
+  /** Makes the machine's cable. Call it once, before the first power-on. */
+  plugIn(): Result<null, LabError> {
+    return createTap(this.#tap())
+  }
+
+  powerOn(): Result<null, LabError> {
+    if (this.kind === "uefi-virtio") {
+      if (!existsSync(OVMF_CODE)) {
+        return err(labError("power_on", `${OVMF_CODE} is missing: apt-get install ovmf`))
+      }
+      // Firmware that forgets: its variables begin anew, as the machine's memory does.
+      copyFileSync(OVMF_VARS, this.#varsFile())
+    }
+    this.powerOns.push(Date.now())
+    rmSync(this.#consoleFile(), { force: true })
+    this.#child = new Child({ command: this.#command(), logFile: this.#qemuLog() })
+    return ok(null)
+  }
+
+  /** The plug is pulled: SIGKILL of the QEMU process. */
+  async cutPower(): Promise<void> {
+    await this.#child?.kill()
+  }
+
+  /** What the machine wrote on its serial console since it was powered on last, from the end. */
+  consoleText(): string {
+    const file = this.#consoleFile()
+    if (!existsSync(file)) {
+      return ""
+    }
+    const bytes = readFileSync(file)
+    const text = bytes.subarray(Math.max(0, statSync(file).size - CONSOLE_BYTES_MAX)).toString("latin1")
+    // Terminal control sequences of the firmware say nothing to a reader of the report.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+    return text.replaceAll(/\u001b\[[0-9;?=]*[a-zA-Z]/g, "").replaceAll("\r", "")
+  }
+
+  qemuText(): string {
+    return existsSync(this.#qemuLog()) ? readFileSync(this.#qemuLog(), "utf8") : ""
+  }
+
+  #command(): string[] {
+    const { number, memoryMib, acceleration } = this.#options
+    const nic = this.kind === "bios-e1000" ? "e1000" : "virtio-net-pci"
+    const isUEFI = this.kind === "uefi-virtio"
+    const id = number.toString(16).padStart(2, "0")
+    const device = `${nic},netdev=n0,mac=${this.mac},bootindex=1${isUEFI ? ",romfile=" : ""}`
+    return [
+      "qemu-system-x86_64",
+      ...(acceleration === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", "tcg,thread=multi", "-cpu", "max"]),
+      ...["-smp", "1", "-m", String(memoryMib), "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"],
+      ...["-serial", `file:${this.#consoleFile()}`, "-uuid", `4d616e64-616c-4100-8000-0000000000${id}`],
+      ...["-smbios", `type=1,manufacturer=Mandala,product=lab,serial=LAB-${id}`],
+      ...(isUEFI
+        ? [
+            ...["-machine", "q35"],
+            ...["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`],
+            ...["-drive", `if=pflash,format=raw,unit=1,file=${this.#varsFile()}`],
+            ...["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no"],
+          ]
+        : ["-machine", "pc"]),
+      ...["-netdev", `tap,id=n0,ifname=${this.#tap()},script=no,downscript=no`, "-device", device],
+      ...["-device", "virtio-rng-pci"],
+    ]
+  }
+
+  #tap(): string {
+    return `tap${this.#options.number}`
+  }
+
+  #consoleFile(): string {
+    return join(this.#options.directory, `${this.name}.console`)
+  }
+
+  #varsFile(): string {
+    return join(this.#options.directory, `${this.name}.vars`)
+  }
+
+  #qemuLog(): string {
+    return join(this.#options.directory, `${this.name}.qemu.log`)
+  }
+}
+
+/**
+ * KVM where it really runs firmware: the device may exist and open and still not work, so the BIOS must print its first
+ * words within KVM_TRY_MS.
+ */
+export async function findAcceleration(): Promise<Acceleration> {
+  if (!existsSync("/dev/kvm")) {
+    return "tcg"
+  }
+  const args = ["-accel", "kvm", "-machine", "pc", "-m", "64", "-nodefaults", "-display", "none", "-vga", "none"]
+  const debug = ["-chardev", "stdio,id=d", "-device", "isa-debugcon,iobase=0x402,chardev=d"]
+  const child = spawn("qemu-system-x86_64", [...args, ...debug], { stdio: ["ignore", "pipe", "ignore"] })
+  const spoke = await new Promise<boolean>((resolve) => {
+    const timer = setTimeout(() => resolve(false), KVM_TRY_MS)
+    const answer = (value: boolean): void => {
+      clearTimeout(timer)
+      resolve(value)
+    }
+    child.stdout.once("data", () => answer(true))
+    child.once("exit", () => answer(false))
+    child.once("error", () => answer(false))
+  })
+  child.kill("SIGKILL")
+  return spoke ? "kvm" : "tcg"
+}

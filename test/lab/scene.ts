@@ -1,0 +1,358 @@
+/**
+ * The scene: three machines without disks boot from the network, hold values, lose their primary, get it back, lose
+ * another, and have every acknowledged value still. What happened is the report. Plane: control.
+ */
+import { cpus, release, totalmem } from "node:os"
+import { err, ok, type Result } from "../../appliance/types/result.ts"
+import { type LabError, labError } from "./host.ts"
+import { LAN } from "./lan.ts"
+import { FAILOVER_MS, JOIN_MS, POLL_MS, SETTLE_MS, WRITES_FIRST, WRITES_SECOND } from "./limits.ts"
+import type { Acceleration, LabMachine } from "./machine.ts"
+import { bootStatus, type BootStatus, fetchJSON, type MachineStatus, primaryOf, STAGES } from "./status.ts"
+import type { LiveTable } from "./table.ts"
+import { type ReadCounts, Values, type WriteCounts } from "./values.ts"
+
+export type BootReport = {
+  readonly power_on: string
+  /** Milliseconds from power-on, null where the stage was not seen. */
+  readonly stages_ms: Readonly<Record<string, number | null>>
+}
+
+export type MachineReport = {
+  readonly machine: string
+  readonly kind: string
+  readonly firmware: string
+  readonly address: string | null
+  readonly slot: number | null
+  readonly boots: BootReport[]
+  kernel_command_line: string | null
+  console: string
+}
+
+export type SceneReport = {
+  readonly schema: 1
+  readonly date: string
+  readonly host: { readonly cpus: number; readonly cpu_model: string; readonly ram_bytes: number; readonly kernel: string }
+  readonly acceleration: Acceleration
+  readonly memory_mib: number
+  image: unknown
+  machines: MachineReport[]
+  power_on_to_joined_ms: Record<string, number>
+  power_on_to_joined_ms_max: number
+  writes_acknowledged: number
+  writes_unknown: number
+  writes_refused: number
+  reads_verified: number
+  reads_failed: number
+  wrong_answers: number
+  failover_ms: number | null
+  recovery_ms: number | null
+  steps: { readonly step: string; readonly ms: number }[]
+  failed_step: string | null
+  failure: string | null
+  ok: boolean
+}
+
+export type SceneOptions = {
+  readonly machines: readonly LabMachine[]
+  readonly table: LiveTable
+  readonly acceleration: Acceleration
+  readonly memoryMib: number
+  readonly image: unknown
+  /** True once the person or the parent asked to stop. */
+  readonly isStopping: () => boolean
+}
+
+/** Plays the scene to its end or its first failure. The report is complete either way. */
+export async function runScene(options: SceneOptions): Promise<SceneReport> {
+  const scene = new Scene(options)
+  return scene.run()
+}
+
+class Scene {
+  readonly #options: SceneOptions
+  readonly #report: SceneReport
+  readonly #values = new Values()
+  readonly #boots = new Map<string, BootReport[]>()
+  readonly #commandLines = new Map<string, string>()
+  #status: BootStatus | undefined
+
+  constructor(options: SceneOptions) {
+    this.#options = options
+    this.#report = {
+      schema: 1,
+      date: new Date().toISOString(),
+      host: {
+        cpus: cpus().length,
+        cpu_model: cpus()[0]?.model ?? "unknown",
+        ram_bytes: totalmem(),
+        kernel: release(),
+      },
+      acceleration: options.acceleration,
+      memory_mib: options.memoryMib,
+      image: options.image,
+      machines: [],
+      power_on_to_joined_ms: {},
+      power_on_to_joined_ms_max: 0,
+      writes_acknowledged: 0,
+      writes_unknown: 0,
+      writes_refused: 0,
+      reads_verified: 0,
+      reads_failed: 0,
+      wrong_answers: 0,
+      failover_ms: null,
+      recovery_ms: null,
+      steps: [],
+      failed_step: null,
+      failure: null,
+      ok: false,
+    }
+  }
+
+  async run(): Promise<SceneReport> {
+    const report = this.#report
+    const played = await this.#play()
+    if (!played.ok) {
+      report.failed_step = played.error.step
+      report.failure = played.error.message
+    }
+    await this.#poll()
+    report.machines = this.#options.machines.map((machine) => this.#machineReport(machine))
+    report.ok = played.ok && report.wrong_answers === 0 && report.reads_failed === 0 && report.writes_acknowledged >= 1_000
+    return report
+  }
+
+  async #play(): Promise<Result<null, LabError>> {
+    const { machines } = this.#options
+    const steps: readonly (readonly [string, () => Promise<Result<null, LabError>>])[] = [
+      ["power on, boot, join", () => this.#bootAll()],
+      ["write and read", () => this.#writeAndRead()],
+      ["lose the primary", () => this.#loseThePrimary()],
+      ["bring it back", () => this.#bringBack()],
+      ["lose another, read through the recovered one", () => this.#loseAnother()],
+    ]
+    this.#say(`scene: ${machines.length} machines of ${this.#options.memoryMib} MiB, ${this.#options.acceleration}`)
+    for (const [name, play] of steps) {
+      const startedAt = Date.now()
+      const result = await play()
+      this.#report.steps.push({ step: name, ms: Date.now() - startedAt })
+      this.#say(`${result.ok ? "ok    " : "failed"} ${name} (${seconds(Date.now() - startedAt)})`)
+      if (!result.ok) {
+        return err(labError(name, result.error.message))
+      }
+    }
+    return ok(null)
+  }
+
+  // ---------------------------------------------------------------- the steps
+
+  async #bootAll(): Promise<Result<null, LabError>> {
+    for (const machine of this.#options.machines) {
+      const plugged = machine.plugIn()
+      const powered = plugged.ok ? machine.powerOn() : plugged
+      if (!powered.ok) {
+        return powered
+      }
+    }
+    const joined = await this.#waitFor("every machine joined", JOIN_MS, () => this.#options.machines.every((machine) => this.#hasJoined(machine)))
+    if (!joined.ok) {
+      return joined
+    }
+    for (const machine of this.#options.machines) {
+      this.#noteBoot(machine)
+      await this.#noteCommandLine(machine)
+    }
+    this.#report.power_on_to_joined_ms_max = Math.max(...Object.values(this.#report.power_on_to_joined_ms))
+    return ok(null)
+  }
+
+  async #writeAndRead(): Promise<Result<null, LabError>> {
+    const [first, second] = this.#backups()
+    if (first === undefined || second === undefined) {
+      return err(labError("write", "there are no two machines beside the primary"))
+    }
+    this.#countWrites(await this.#values.write(first, WRITES_FIRST))
+    if (this.#values.count < 1_000) {
+      return err(labError("write", `only ${this.#values.count} of ${WRITES_FIRST} writes were acknowledged`))
+    }
+    return this.#verify(second)
+  }
+
+  async #loseThePrimary(): Promise<Result<null, LabError>> {
+    const primary = this.#primaryMachine()
+    if (primary === undefined) {
+      return err(labError("kill", "no machine is primary"))
+    }
+    this.#lost = primary
+    this.#say(`cutting the power of the primary, ${primary.name} (${primary.kind})`)
+    await primary.cutPower()
+    const cutAt = Date.now()
+    const survivor = this.#addressOf(this.#options.machines.find((machine) => machine.isOn))
+    const deadline = cutAt + FAILOVER_MS
+    while (Date.now() < deadline && !this.#options.isStopping()) {
+      const counts = await this.#values.write(survivor, 1)
+      this.#countWrites(counts)
+      if (counts.acknowledged === 1) {
+        this.#report.failover_ms = Date.now() - cutAt
+        await this.#poll()
+        const verified = await this.#verify(survivor)
+        if (!verified.ok) {
+          return verified
+        }
+        this.#countWrites(await this.#values.write(survivor, WRITES_SECOND))
+        return ok(null)
+      }
+      await this.#poll()
+    }
+    return err(labError("failover", `no write was acknowledged within ${seconds(FAILOVER_MS)} of the loss`))
+  }
+
+  #lost: LabMachine | undefined
+
+  async #bringBack(): Promise<Result<null, LabError>> {
+    const machine = this.#lost
+    if (machine === undefined) {
+      return err(labError("recover", "no machine was lost"))
+    }
+    const powered = machine.powerOn()
+    if (!powered.ok) {
+      return powered
+    }
+    const joined = await this.#waitFor(`${machine.name} recovered from its peers`, JOIN_MS, () => this.#hasJoined(machine))
+    if (!joined.ok) {
+      return joined
+    }
+    this.#report.recovery_ms = Date.now() - (machine.powerOns.at(-1) ?? 0)
+    this.#noteBoot(machine)
+    return ok(null)
+  }
+
+  async #loseAnother(): Promise<Result<null, LabError>> {
+    const recovered = this.#lost
+    const other = this.#options.machines.find((machine) => machine !== recovered && machine.isOn)
+    if (recovered === undefined || other === undefined) {
+      return err(labError("kill", "there is no second machine to lose"))
+    }
+    this.#say(`cutting the power of ${other.name} (${other.kind}); reading through ${recovered.name}, which came back blank`)
+    await other.cutPower()
+    const address = this.#addressOf(recovered)
+    const settled = await this.#waitFor("the recovered machine answers", SETTLE_MS, async () => {
+      const counts = await this.#values.write(address, 1)
+      this.#countWrites(counts)
+      return counts.acknowledged === 1
+    })
+    return settled.ok ? this.#verify(address) : settled
+  }
+
+  // ---------------------------------------------------------------- what the steps are made of
+
+  async #verify(address: string): Promise<Result<null, LabError>> {
+    const counts: ReadCounts = await this.#values.verify(address)
+    this.#report.reads_verified += counts.verified
+    this.#report.reads_failed += counts.failed
+    this.#report.wrong_answers += counts.wrong
+    this.#say(`       ${counts.verified} of ${this.#values.count} values read back through ${address}, ${counts.wrong} wrong`)
+    if (counts.wrong > 0 || counts.failed > 0) {
+      return err(labError("read", `${counts.wrong} wrong answers and ${counts.failed} without an answer through ${address}`))
+    }
+    return ok(null)
+  }
+
+  #countWrites(counts: WriteCounts): void {
+    this.#report.writes_acknowledged += counts.acknowledged
+    this.#report.writes_unknown += counts.unknown
+    this.#report.writes_refused += counts.refused
+  }
+
+  async #waitFor(
+    what: string,
+    limitMs: number,
+    isDone: () => boolean | Promise<boolean>,
+  ): Promise<Result<null, LabError>> {
+    const deadline = Date.now() + limitMs
+    while (Date.now() < deadline) {
+      await this.#poll()
+      if (await isDone()) {
+        return ok(null)
+      }
+      if (this.#options.isStopping()) {
+        return err(labError("stop", "stopped on request"))
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    }
+    return err(labError("wait", `not within ${seconds(limitMs)}: ${what}`))
+  }
+
+  async #poll(): Promise<void> {
+    this.#status = (await bootStatus(LAN.boot_server)) ?? this.#status
+    this.#options.table.show(this.#options.machines, this.#status)
+  }
+
+  #statusOf(machine: LabMachine | undefined): MachineStatus | undefined {
+    return this.#status?.machines.find((other) => other.mac === machine?.mac)
+  }
+
+  /** Joined in this boot, and said so itself a moment ago. */
+  #hasJoined(machine: LabMachine): boolean {
+    const status = this.#statusOf(machine)
+    const joinedAt = status?.stage_times.joined ?? 0
+    return machine.isOn && status?.announce?.status === "normal" && joinedAt >= (machine.powerOns.at(-1) ?? 0)
+  }
+
+  #primaryMachine(): LabMachine | undefined {
+    const primary = this.#status === undefined ? undefined : primaryOf(this.#status)
+    return this.#options.machines.find((machine) => machine.mac === primary?.mac)
+  }
+
+  #backups(): string[] {
+    const primary = this.#primaryMachine()
+    return this.#options.machines.filter((machine) => machine !== primary && machine.isOn).map((machine) => this.#addressOf(machine))
+  }
+
+  #addressOf(machine: LabMachine | undefined): string {
+    return this.#statusOf(machine)?.announce?.address ?? this.#statusOf(machine)?.address ?? "0.0.0.0"
+  }
+
+  #noteBoot(machine: LabMachine): void {
+    const powerOn = machine.powerOns.at(-1) ?? 0
+    const times = this.#statusOf(machine)?.stage_times
+    const stages: Record<string, number | null> = {}
+    for (const stage of STAGES) {
+      const at = times?.[stage] ?? null
+      stages[stage] = at === null || at < powerOn ? null : at - powerOn
+    }
+    const boots = this.#boots.get(machine.name) ?? []
+    boots.push({ power_on: new Date(powerOn).toISOString(), stages_ms: stages })
+    this.#boots.set(machine.name, boots)
+    this.#report.power_on_to_joined_ms[`${machine.kind} boot ${boots.length}`] = stages["joined"] ?? 0
+  }
+
+  async #noteCommandLine(machine: LabMachine): Promise<void> {
+    const status = await fetchJSON(`http://${this.#addressOf(machine)}:7443/v1/status`)
+    if (typeof status === "object" && status !== null && "kernel_command_line" in status) {
+      this.#commandLines.set(machine.name, String(status.kernel_command_line))
+    }
+  }
+
+  #machineReport(machine: LabMachine): MachineReport {
+    const status = this.#statusOf(machine)
+    return {
+      machine: machine.name,
+      kind: machine.kind,
+      firmware: status?.firmware ?? "unknown",
+      address: status?.address ?? null,
+      slot: status?.slot ?? null,
+      boots: this.#boots.get(machine.name) ?? [],
+      kernel_command_line: this.#commandLines.get(machine.name) ?? null,
+      console: machine.consoleText(),
+    }
+  }
+
+  #say(text: string): void {
+    this.#options.table.say(text)
+  }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}

@@ -1,0 +1,104 @@
+/**
+ * The scene's data: random values of this run, written through one machine and read back through another, with a real
+ * Redis client. Every write is acknowledged, refused or unknown, and only the acknowledged must be there. Plane: control.
+ */
+import { randomBytes } from "node:crypto"
+import { Redis } from "ioredis"
+import { CLIENT_COMMAND_MS, CLIENT_CONNECT_MS, PIPELINE } from "./limits.ts"
+
+export type WriteCounts = { acknowledged: number; unknown: number; refused: number }
+export type ReadCounts = { verified: number; wrong: number; failed: number }
+
+export const DATA_PORT = 6379
+
+/** What was acknowledged, by key. */
+export class Values {
+  readonly #values = new Map<string, string>()
+  readonly #run = randomBytes(6).toString("hex")
+  #next = 0
+
+  get count(): number {
+    return this.#values.size
+  }
+
+  /** Writes `count` new values through one machine. */
+  async write(address: string, count: number): Promise<WriteCounts> {
+    const counts = { acknowledged: 0, unknown: 0, refused: 0 }
+    const client = await connect(address)
+    if (client === undefined) {
+      return { ...counts, refused: count }
+    }
+    for (let written = 0; written < count; written += PIPELINE) {
+      await this.#writeSome(client, Math.min(PIPELINE, count - written), counts)
+    }
+    client.disconnect()
+    return counts
+  }
+
+  async #writeSome(client: Redis, count: number, counts: WriteCounts): Promise<void> {
+    const pairs: (readonly [string, string])[] = []
+    for (let index = 0; index < count; index += 1) {
+      this.#next += 1
+      pairs.push([`${this.#run}:${this.#next}`, randomBytes(24).toString("base64url")])
+    }
+    const answers = await Promise.allSettled(pairs.map(([key, value]) => client.set(key, value)))
+    for (const [index, answer] of answers.entries()) {
+      const pair = pairs[index]
+      if (answer.status === "fulfilled" && answer.value === "OK" && pair !== undefined) {
+        this.#values.set(pair[0], pair[1])
+        counts.acknowledged += 1
+      } else if (answer.status === "rejected" && /^(ERR|BUSY)\b(?!.*unknown:)/.test(String(answer.reason?.message))) {
+        counts.refused += 1
+      } else {
+        counts.unknown += 1
+      }
+    }
+  }
+
+  /** Reads everything that was ever acknowledged through one machine and compares. */
+  async verify(address: string): Promise<ReadCounts> {
+    const counts = { verified: 0, wrong: 0, failed: 0 }
+    const client = await connect(address)
+    if (client === undefined) {
+      return { ...counts, failed: this.#values.size }
+    }
+    const pairs = [...this.#values]
+    for (let read = 0; read < pairs.length; read += PIPELINE) {
+      const some = pairs.slice(read, read + PIPELINE)
+      const answers = await Promise.allSettled(some.map(([key]) => client.get(key)))
+      for (const [index, answer] of answers.entries()) {
+        if (answer.status === "rejected") {
+          counts.failed += 1
+        } else if (answer.value === some[index]?.[1]) {
+          counts.verified += 1
+        } else {
+          counts.wrong += 1
+        }
+      }
+    }
+    client.disconnect()
+    return counts
+  }
+}
+
+/** A connection to one machine that gives up rather than waits: what to do then is the scene's to say. */
+async function connect(address: string): Promise<Redis | undefined> {
+  const client = new Redis({
+    host: address,
+    port: DATA_PORT,
+    lazyConnect: true,
+    connectTimeout: CLIENT_CONNECT_MS,
+    commandTimeout: CLIENT_COMMAND_MS,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+  })
+  // Errors reach the caller as rejected commands; without a listener they would end the process.
+  client.on("error", () => undefined)
+  try {
+    await client.connect()
+    return client
+  } catch {
+    client.disconnect()
+    return undefined
+  }
+}

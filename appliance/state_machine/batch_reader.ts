@@ -97,7 +97,8 @@ function isWrite(code: number): boolean {
   )
 }
 
-function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
+/** True when the command that was read last is well-formed by itself. */
+export function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
   const keyBytes = reader.keyEnd - reader.keyStart
   const valueBytes = reader.valueEnd - reader.valueStart
   const isKey = keyBytes <= limits.key_bytes_max

@@ -7,7 +7,7 @@ import { assert } from "../types/assert.ts"
 import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { arenaLayout, type ArenaLayout, formatArena, getU53, HeaderOffset, isArena, setU53 } from "./arena.ts"
-import { BatchForm, batchForm, BatchReader, isMachinePut } from "./batch_reader.ts"
+import { BatchForm, batchForm, BatchReader, isCommand, isMachinePut } from "./batch_reader.ts"
 import { CommandCode, CommandFlag, ResultError, ResultKind } from "./command.ts"
 import { ENTRY_NONE, hashKey, KeyValues, PutStatus } from "./kv.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
@@ -187,6 +187,10 @@ export class ArenaStateMachine implements StateMachine {
 
   #executeOne(body: Uint8Array, hash: number, now: number, room: number): void {
     const reader = this.#reader
+    // Checked before the op got its number; checked again, since apply must be total whoever checked before.
+    if (!isCommand(reader, this.#limits)) {
+      return this.#writeError(ResultError.malformed)
+    }
     switch (reader.code) {
       case CommandCode.set:
         return this.#set(body, hash, now, room)

@@ -1,0 +1,343 @@
+/** The state machine against a plain Map: random batches, deadlines, full tables, and the same bytes everywhere. */
+import fc from "fast-check"
+import { describe, expect, test } from "vitest"
+import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
+import { COMMAND_HEADER_BYTES, CommandCode, CommandFlag, ResultError, ResultKind } from "../../../appliance/state_machine/command.ts"
+import { type ArenaStateMachine, createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
+import { Operation } from "../../../appliance/types/contracts.ts"
+import { CLUSTER_LIMITS, type ClusterLimits } from "../../../appliance/types/limits.ts"
+import { PRNG } from "../../../appliance/types/prng.ts"
+
+const LIMITS: ClusterLimits = {
+  ...CLUSTER_LIMITS,
+  batch_bytes_max: 4096,
+  log_bytes: 64 * 1024,
+  batch_commands_max: 32,
+  session_reply_bytes_max: 1024,
+  read_reply_bytes_max: 2048,
+  sessions_max: 4,
+  machines_max: 4,
+  kv_entries_max: 24,
+  kv_slab_bytes: 32 * 1024,
+  key_bytes_max: 16,
+  value_bytes_max: 512,
+  pulse_keys_max: 4,
+}
+
+type Command = { code: number; flags: number; argument: bigint; key: string; value: string }
+type Answer = string | number | bigint | null
+
+function encode(commands: readonly Command[]): Uint8Array {
+  const parts = commands.map(({ code, flags, argument, key, value }) => {
+    const head = Buffer.alloc(COMMAND_HEADER_BYTES)
+    head[0] = code
+    head[1] = flags
+    head.writeUInt16LE(key.length, 2)
+    head.writeUInt32LE(value.length, 4)
+    head.writeBigInt64LE(argument, 8)
+    return Buffer.concat([head, Buffer.from(key, "latin1"), Buffer.from(value, "latin1")])
+  })
+  return new Uint8Array(Buffer.concat(parts))
+}
+
+function decode(reply: Uint8Array): Answer[] {
+  const buffer = Buffer.from(reply)
+  const answers: Answer[] = []
+  for (let at = 0; at < buffer.length; ) {
+    const kind = buffer[at]
+    if (kind === ResultKind.nil) {
+      answers.push(null)
+      at += 1
+    } else if (kind === ResultKind.ok) {
+      answers.push("ok")
+      at += 1
+    } else if (kind === ResultKind.integer) {
+      answers.push(buffer.readBigInt64LE(at + 1))
+      at += 9
+    } else if (kind === ResultKind.bytes) {
+      const bytes = buffer.readUInt32LE(at + 1)
+      answers.push(`=${buffer.toString("latin1", at + 5, at + 5 + bytes)}`)
+      at += 5 + bytes
+    } else {
+      answers.push(`error ${String(buffer[at + 1])}`)
+      at += 2
+    }
+  }
+  return answers
+}
+
+class Driver {
+  readonly machine: ArenaStateMachine
+  readonly #reply = new Uint8Array(LIMITS.read_reply_bytes_max)
+  op = 0
+  now = 1_000
+  session = 0
+  request = 0
+
+  constructor() {
+    this.machine = createStateMachine({ limits: LIMITS, arena: new Uint8Array(arenaBytes(LIMITS)) })
+    this.session = Number(this.apply(Operation.register, new Uint8Array(16).fill(7))[0])
+  }
+
+  apply(operation: Operation, body: Uint8Array): Answer[] {
+    this.op += 1
+    const isBatch = operation === Operation.batch
+    this.request += isBatch ? 1 : 0
+    const committed = {
+      op: this.op,
+      timestamp: this.now,
+      operation,
+      session: isBatch ? this.session : 0,
+      request: isBatch ? this.request : 0,
+    }
+    const bytes = this.machine.apply(committed, body, 0, body.length, this.#reply)
+    return decode(this.#reply.slice(0, bytes))
+  }
+
+  batch(commands: readonly Command[]): Answer[] {
+    const body = encode(commands)
+    expect(this.machine.isValidBatch(body, 0, body.length)).toBe(true)
+    return this.apply(Operation.batch, body)
+  }
+
+  read(commands: readonly Command[]): Answer[] {
+    const body = encode(commands)
+    const bytes = this.machine.read(body, 0, body.length, this.#reply)
+    return decode(this.#reply.slice(0, bytes))
+  }
+}
+
+/** Redis's behaviour for the commands we have, over a Map. */
+class Model {
+  readonly #map = new Map<string, { value: string; deadline: number }>()
+
+  #live(key: string, now: number): { value: string; deadline: number } | undefined {
+    const entry = this.#map.get(key)
+    if (entry !== undefined && entry.deadline !== 0 && entry.deadline <= now) {
+      return undefined
+    }
+    return entry
+  }
+
+  run(command: Command, now: number): Answer {
+    const { code, flags, argument, key, value } = command
+    const entry = this.#live(key, now)
+    switch (code) {
+      case CommandCode.set: {
+        const old = entry === undefined ? null : `=${entry.value}`
+        const refused = ((flags & CommandFlag.nx) !== 0 && entry) || ((flags & CommandFlag.xx) !== 0 && !entry)
+        if (!refused) {
+          this.#map.set(key, { value, deadline: (flags & CommandFlag.expires) === 0 ? 0 : now + Number(argument) })
+        }
+        return (flags & CommandFlag.get) !== 0 ? old : refused ? null : "ok"
+      }
+      case CommandCode.get:
+        return entry === undefined ? null : `=${entry.value}`
+      case CommandCode.del:
+        this.#map.delete(key)
+        return entry === undefined ? 0n : 1n
+      case CommandCode.exists:
+        return entry === undefined ? 0n : 1n
+      default: {
+        const text = entry?.value ?? "0"
+        if (!/^(0|-?[1-9]\d{0,18})$/.test(text) || BigInt(text) !== BigInt.asIntN(64, BigInt(text))) {
+          return `error ${ResultError.not_an_integer}`
+        }
+        const sum = BigInt(text) + argument
+        if (sum !== BigInt.asIntN(64, sum)) {
+          return `error ${ResultError.overflow}`
+        }
+        this.#map.set(key, { value: String(sum), deadline: entry?.deadline ?? 0 })
+        return sum
+      }
+    }
+  }
+}
+
+const key = fc.constantFrom("a", "b", "c", "dd", "eee", "ffff", "ggggggggggggggg")
+const number = fc.oneof(fc.bigInt(-20n, 20n), fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n))
+const value = fc.oneof(
+  fc.string({ maxLength: 40, unit: fc.constantFrom("x", "y", "0", "-") }),
+  number.map(String),
+  fc.constantFrom("", "01", "-0", "9223372036854775807", "9223372036854775808", "+1", " 1", "x".repeat(300)),
+)
+const commandOf: fc.Arbitrary<Command> = fc.oneof(
+  fc.record({
+    code: fc.constant(CommandCode.set as number),
+    flags: fc.constantFrom(0, 1, 2, 4, 5, 6, 8, 9, 12),
+    argument: fc.bigInt(1n, 500n),
+    key,
+    value,
+  }),
+  fc.record({
+    code: fc.constantFrom(CommandCode.get as number, CommandCode.del, CommandCode.exists),
+    flags: fc.constant(0),
+    argument: fc.constant(0n),
+    key,
+    value: fc.constant(""),
+  }),
+  fc.record({
+    code: fc.constant(CommandCode.incr_by as number),
+    flags: fc.constant(0),
+    argument: number,
+    key,
+    value: fc.constant(""),
+  }),
+)
+const step = fc.oneof(
+  { weight: 8, arbitrary: fc.array(commandOf, { minLength: 1, maxLength: 3 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 1, max: 400 }) },
+  { weight: 1, arbitrary: fc.constant("pulse" as const) },
+)
+
+describe("state machine", () => {
+  test("answers as the model does, is the same bytes twice, and continues from its bytes alone", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.nat(60), (steps, cut) => {
+        const one = new Driver()
+        let two = new Driver()
+        const model = new Model()
+        for (const [index, next] of steps.entries()) {
+          if (index === cut) {
+            two = rebuilt(two)
+          }
+          for (const driver of [one, two]) {
+            if (typeof next === "number") {
+              driver.now += next
+            } else if (next === "pulse") {
+              driver.apply(Operation.pulse, new Uint8Array(0))
+            }
+          }
+          if (Array.isArray(next)) {
+            const expected = next.map((command) => model.run(command, one.now))
+            expect(one.batch(next)).toEqual(expected)
+            expect(two.batch(next)).toEqual(expected)
+          }
+        }
+        expect(Buffer.compare(one.machine.arena, two.machine.arena)).toBe(0)
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  test("a pulse removes what is due, and the next deadline is known", () => {
+    const driver = new Driver()
+    const set = (name: string, ms: bigint): Command => ({
+      code: CommandCode.set,
+      flags: CommandFlag.expires,
+      argument: ms,
+      key: name,
+      value: "v",
+    })
+    driver.batch([set("a", 300n), set("b", 100n), set("c", 200n)])
+    expect(driver.machine.nextDeadline()).toBe(1_100)
+    driver.now = 1_250
+    driver.apply(Operation.pulse, new Uint8Array(0))
+    expect(driver.machine.nextDeadline()).toBe(1_300)
+    expect(driver.machine.keys()).toBe(1)
+  })
+
+  test("full tables refuse by name and take again after room was made, fifty times", () => {
+    const driver = new Driver()
+    const random = new PRNG(1)
+    for (let round = 0; round < 50; round += 1) {
+      const bytes = pick(random, [10, 100, 500])
+      const stored: string[] = []
+      let refusal: Answer = null
+      for (let index = 0; index < 100 && refusal === null; index += 1) {
+        const name = `k${index}`
+        const [answer] = driver.batch([
+          { code: CommandCode.set, flags: 0, argument: 0n, key: name, value: "v".repeat(bytes) },
+        ])
+        if (answer === "ok") {
+          stored.push(name)
+        } else {
+          refusal = answer ?? null
+        }
+      }
+      expect([`error ${ResultError.kv_entries_max}`, `error ${ResultError.kv_slab_bytes}`]).toContain(refusal)
+      expect(stored.length).toBeGreaterThan(8)
+      for (const name of stored) {
+        const [answer] = driver.read([{ code: CommandCode.get, flags: 0, argument: 0n, key: name, value: "" }])
+        expect(answer).toBe(`=${"v".repeat(bytes)}`)
+        driver.batch([{ code: CommandCode.del, flags: 0, argument: 0n, key: name, value: "" }])
+      }
+      expect(driver.machine.keys()).toBe(0)
+    }
+  })
+
+  test("a reply that does not fit is refused before anything happens", () => {
+    const driver = new Driver()
+    driver.batch([{ code: CommandCode.set, flags: 0, argument: 0n, key: "a", value: "x".repeat(500) }])
+    const get: Command = { code: CommandCode.get, flags: 0, argument: 0n, key: "a", value: "" }
+    const swap: Command = { code: CommandCode.set, flags: CommandFlag.get, argument: 0n, key: "a", value: "new" }
+    expect(driver.batch([get, get, swap]).slice(2)).toEqual([`error ${ResultError.reply_bytes_max}`])
+    expect(driver.read([get])).toEqual([`=${"x".repeat(500)}`])
+  })
+
+  test("a flipped bit of a value is not answered", () => {
+    const driver = new Driver()
+    driver.batch([{ code: CommandCode.set, flags: 0, argument: 0n, key: "a", value: "precious" }])
+    const at = Buffer.from(driver.machine.arena).indexOf("precious")
+    const { arena } = driver.machine
+    arena[at] = (arena[at] ?? 0) ^ 1
+    const get: Command = { code: CommandCode.get, flags: 0, argument: 0n, key: "a", value: "" }
+    expect(driver.read([get])).toEqual([`error ${ResultError.corrupt}`])
+    expect(driver.machine.corruptReads).toBe(1)
+  })
+
+  test("a session's last reply is kept, and the oldest session makes room", () => {
+    const driver = new Driver()
+    driver.batch([{ code: CommandCode.incr_by, flags: 0, argument: 5n, key: "n", value: "" }])
+    const reply = new Uint8Array(LIMITS.session_reply_bytes_max)
+    const bytes = driver.machine.sessionReply(driver.session, reply)
+    expect(decode(reply.slice(0, bytes))).toEqual([5n])
+    expect(driver.machine.sessionRequest(driver.session)).toBe(1)
+    const again = driver.apply(Operation.register, new Uint8Array(16).fill(7))
+    expect(again).toEqual([BigInt(driver.session)])
+    for (let client = 1; client <= LIMITS.sessions_max; client += 1) {
+      driver.apply(Operation.register, new Uint8Array(16).fill(100 + client))
+    }
+    expect(driver.machine.sessionState(driver.session)).toBe(0)
+  })
+
+  test("100,000 mutated batches never throw", () => {
+    const random = new PRNG(2)
+    const driver = new Driver()
+    let valid = 0
+    for (let round = 0; round < 100_000; round += 1) {
+      const body = encode([
+        { code: pick(random, [1, 2, 3, 4, 5, 6, 16, 17, 18]), flags: 0, argument: 1n, key: "a", value: "" },
+        { code: 1, flags: 0, argument: 0n, key: "b", value: "1" },
+      ])
+      for (let change = random.below(4); change >= 0; change -= 1) {
+        body[random.below(body.length)] = random.below(256)
+      }
+      if (driver.machine.isValidBatch(body, 0, body.length)) {
+        valid += 1
+        driver.apply(Operation.batch, body)
+      }
+      if (round % 50 === 0) {
+        // What should never arrive must not stop a replica either.
+        driver.apply(Operation.batch, body)
+        driver.machine.read(body, 0, body.length, new Uint8Array(LIMITS.read_reply_bytes_max))
+      }
+    }
+    expect(valid).toBeGreaterThan(1_000)
+  })
+})
+
+function rebuilt(driver: Driver): Driver {
+  const copy = new Driver()
+  copy.machine.arena.set(driver.machine.arena)
+  expect(copy.machine.restored()).toBe(true)
+  copy.op = driver.op
+  copy.now = driver.now
+  copy.session = driver.session
+  copy.request = driver.request
+  return copy
+}
+
+function pick(random: PRNG, values: readonly number[]): number {
+  return values[random.below(values.length)] ?? 0
+}

@@ -68,9 +68,7 @@ export function readDynamic(file: Uint8Array): Result<Dynamic, ELFError> {
   }
   const home = segments.value.find(
     (segment) =>
-      segment.type === PT_LOAD &&
-      stringsAddress >= segment.address &&
-      stringsAddress < segment.address + segment.bytes,
+      segment.type === PT_LOAD && stringsAddress >= segment.address && stringsAddress < segment.address + segment.bytes,
   )
   if (home === undefined) {
     return err({ kind: "truncated", what: "string table" })

@@ -1,6 +1,6 @@
 /** The file system as values: one call each, its failure turned into a BuildError at once. Plane: control. */
 import { createHash } from "node:crypto"
-import { chmod, mkdir, readdir, readFile, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import type { BuildError } from "./errors.ts"
 
@@ -38,10 +38,6 @@ export function move(from: string, to: string): Promise<Result<void, BuildError>
 /** A directory and what is in it, or one file; nothing there is no failure. */
 export function remove(path: string): Promise<Result<void, BuildError>> {
   return attempt(path, () => rm(path, { recursive: true, force: true }))
-}
-
-export function setMode(path: string, mode: number): Promise<Result<void, BuildError>> {
-  return attempt(path, () => chmod(path, mode))
 }
 
 /** Names in a directory, in an order that does not depend on the file system. */

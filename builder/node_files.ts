@@ -67,10 +67,7 @@ export async function stripNode(
 }
 
 /** The closure of DT_NEEDED, the ELF loader included, each with the package that it came from. */
-export async function findLibraries(
-  node: NodeBinary,
-  options: RunOptions,
-): Promise<Result<Library[], BuildError>> {
+export async function findLibraries(node: NodeBinary, options: RunOptions): Promise<Result<Library[], BuildError>> {
   const main = readDynamic(node.bytes)
   if (!main.ok || main.value.interpreter === undefined) {
     return err({ kind: "input_invalid", path: node.path, detail: "not a dynamic 64-bit program" })

@@ -1,0 +1,193 @@
+/** Gathers all that decides an image's bytes, each with its version and hash, and makes the key of it. Plane: control. */
+import { delimiter, join } from "node:path"
+import { assert } from "../appliance/types/assert.ts"
+import { err, ok, type Result } from "../appliance/types/result.ts"
+import { BUNDLE_PATH, NODE_PATH } from "./archives.ts"
+import { bundle } from "./bundle.ts"
+import { ownerOf } from "./debian.ts"
+import type { BuildError } from "./errors.ts"
+import { exists, listNames, readBytes, resolvePath, sha256 } from "./files.ts"
+import { type InitSources, readInitSources } from "./init_program.ts"
+import { type KernelChoice, type KernelSource, parseKernelChoice, resolveKernel } from "./kernel.ts"
+import { RAM_NEEDS } from "./limits.ts"
+import { type Compression, type ImageInput, MANIFEST_SCHEMA } from "./manifest.ts"
+import { findLibraries, type Library, NODE_PACKAGE, type NodeBinary, readNode } from "./node_files.ts"
+import { type RunOptions, runAny } from "./shell.ts"
+
+const TOOLS = ["musl-gcc", "strip"] as const
+
+/** Where to look. */
+export type InputContext = {
+  readonly root: string
+  /** The program, relative to `root`. */
+  readonly entry: string
+  readonly compression: Compression
+  readonly run: RunOptions
+}
+
+/** All that decides the outputs. */
+export type Inputs = {
+  readonly choice: KernelChoice
+  readonly kernelSource: KernelSource
+  readonly node: NodeBinary
+  readonly libraries: readonly Library[]
+  readonly initSources: InitSources
+  readonly tools: readonly ImageInput[]
+  readonly bundle: Uint8Array
+  readonly list: readonly ImageInput[]
+  readonly key: string
+}
+
+/** The program as one file, with the lines that run before it. */
+export async function bundleProgram(context: InputContext): Promise<Result<Uint8Array, BuildError>> {
+  const prologue = await readBytes(join(context.root, "images/base/prologue.cjs"))
+  return prologue.ok
+    ? bundle({ root: context.root, entry: context.entry, prologue: prologue.value.toString("utf8") })
+    : prologue
+}
+
+export async function readInputs(context: InputContext, bundleBytes: Uint8Array): Promise<Result<Inputs, BuildError>> {
+  const choicePath = join(context.root, "images/base/kernel.json")
+  const choiceText = await readBytes(choicePath)
+  if (!choiceText.ok) {
+    return choiceText
+  }
+  const choice = parseKernelChoice(choiceText.value.toString("utf8"), choicePath)
+  if (!choice.ok) {
+    return choice
+  }
+  const tools = await readTools(context)
+  if (!tools.ok) {
+    return tools
+  }
+  const kernelSource = await resolveKernel(choice.value, context.run)
+  if (!kernelSource.ok) {
+    return kernelSource
+  }
+  const node = await readNode(context.root)
+  if (!node.ok) {
+    return node
+  }
+  const libraries = await findLibraries(node.value, context.run)
+  if (!libraries.ok) {
+    return libraries
+  }
+  const initSources = await readInitSources(join(context.root, "images/base/init"))
+  if (!initSources.ok) {
+    return initSources
+  }
+  const builderHash = await hashOwnSources()
+  if (!builderHash.ok) {
+    return builderHash
+  }
+  const list: ImageInput[] = [
+    ...kernelSource.value.packages.map(
+      (one): ImageInput => ({
+        kind: "debian_package",
+        name: one.name,
+        version: one.version,
+        file: `${one.name}.deb`,
+        sha256: one.sha256,
+      }),
+    ),
+    ...libraries.value.map(
+      (one): ImageInput => ({
+        kind: "debian_package",
+        name: one.packageName,
+        version: one.packageVersion,
+        file: one.path,
+        sha256: one.sha256,
+      }),
+    ),
+    {
+      kind: "npm_package",
+      name: NODE_PACKAGE,
+      version: node.value.version,
+      file: NODE_PATH,
+      sha256: node.value.sha256,
+    },
+    { kind: "bundle", name: context.entry, version: "", file: BUNDLE_PATH, sha256: sha256(bundleBytes) },
+    { kind: "source", name: "images/base/init", version: "", file: "init", sha256: initSources.value.sha256 },
+    {
+      kind: "source",
+      name: "images/base/kernel.json",
+      version: "",
+      file: "kernel.json",
+      sha256: sha256(choiceText.value),
+    },
+    { kind: "source", name: "builder", version: "", file: "builder/*.ts", sha256: builderHash.value },
+    ...tools.value,
+  ]
+  const key = sha256(JSON.stringify([MANIFEST_SCHEMA, context.compression, RAM_NEEDS, list]))
+  return ok({
+    choice: choice.value,
+    kernelSource: kernelSource.value,
+    node: node.value,
+    libraries: libraries.value,
+    initSources: initSources.value,
+    tools: tools.value,
+    bundle: bundleBytes,
+    list,
+    key,
+  })
+}
+
+/** The programs whose output goes into the image: their versions decide its bytes as much as the sources do. */
+async function readTools(context: InputContext): Promise<Result<ImageInput[], BuildError>> {
+  const tools: ImageInput[] = []
+  for (const tool of TOOLS) {
+    const asked = await runAny(tool, ["--version"], context.run)
+    if (!asked.ok) {
+      return asked
+    }
+    const path = await findTool(tool)
+    if (path === undefined) {
+      return err({ kind: "tool_missing", tool })
+    }
+    const real = await resolvePath(path)
+    if (!real.ok) {
+      return real
+    }
+    const bytes = await readBytes(real.value)
+    if (!bytes.ok) {
+      return bytes
+    }
+    const owner = await ownerOf([...new Set([path, real.value])], context.run)
+    if (!owner.ok) {
+      return owner
+    }
+    const version = [owner.value?.name ?? "unpackaged", owner.value?.version ?? "unknown"].join(" ")
+    const banner = asked.value.stdout.split("\n")[0] ?? ""
+    tools.push({ kind: "tool", name: tool, version: `${version}, ${banner}`, file: path, sha256: sha256(bytes.value) })
+  }
+  return ok(tools)
+}
+
+async function findTool(tool: string): Promise<string | undefined> {
+  for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
+    const path = join(directory, tool)
+    if (directory !== "" && (await exists(path))) {
+      return path
+    }
+  }
+  return undefined
+}
+
+/** A builder that changed may build something else of the same inputs. */
+async function hashOwnSources(): Promise<Result<string, BuildError>> {
+  const names = await listNames(import.meta.dirname)
+  if (!names.ok) {
+    return names
+  }
+  const sources = names.value.filter((name) => name.endsWith(".ts"))
+  assert(sources.length > 0, "build: the builder finds its own sources")
+  const hashes: string[] = []
+  for (const path of [...sources, "../appliance/types/cpio.ts"]) {
+    const bytes = await readBytes(join(import.meta.dirname, path))
+    if (!bytes.ok) {
+      return bytes
+    }
+    hashes.push(`${path} ${sha256(bytes.value)}`)
+  }
+  return ok(sha256(hashes.join("\n")))
+}

@@ -57,8 +57,7 @@ export function decideBootServer(packet: DHCPPacket, from: Destination, config: 
   }
   const asked = requestTypeOf(packet)
   const boot = bootFields(client, config, "proxy")
-  const isAnswered =
-    asked === MessageType.request || asked === MessageType.discover || asked === MessageType.inform
+  const isAnswered = asked === MessageType.request || asked === MessageType.discover || asked === MessageType.inform
   if (boot === undefined || !isAnswered) {
     return noReply("nothing_to_answer")
   }

@@ -124,11 +124,7 @@ export type BootFields = {
  * What to boot, in the header and in options 66 and 67: U-Boot reads the one, EDK2 prefers the other. Undefined for
  * clients with nothing to boot.
  */
-export function bootFields(
-  client: BootClient,
-  config: DHCPConfig,
-  mode: "full" | "proxy",
-): BootFields | undefined {
+export function bootFields(client: BootClient, config: DHCPConfig, mode: "full" | "proxy"): BootFields | undefined {
   if (client.kind === "plain" || client.kind === "unknown_architecture") {
     return undefined
   }

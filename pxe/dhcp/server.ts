@@ -19,9 +19,7 @@ import { type DHCPPacket, decodePacket, encodePacket } from "./packet.ts"
 import { decideBootServer, decideProxy } from "./proxy.ts"
 import { type Decision, type Destination, type NoReplyReason, payloadBytesMax, requestTypeOf } from "./reply.ts"
 
-export type DHCPMode =
-  | { readonly kind: "proxy" }
-  | { readonly kind: "full"; readonly table: LeaseTable }
+export type DHCPMode = { readonly kind: "proxy" } | { readonly kind: "full"; readonly table: LeaseTable }
 
 /** What the rest of the boot server learns from the requests. Called for boot clients only. */
 export type DHCPEvents = {
@@ -117,9 +115,7 @@ class DHCPAdapter {
     }
     const { mode, config, clock } = this.#options
     const decision =
-      mode.kind === "proxy"
-        ? decideProxy(packet, config)
-        : decideFull(packet, clock.monotonicMs(), mode.table, config)
+      mode.kind === "proxy" ? decideProxy(packet, config) : decideFull(packet, clock.monotonicMs(), mode.table, config)
     this.#tell(packet, decision)
     this.#answer(packet, decision, socket)
   }

@@ -54,7 +54,10 @@ function parseDecimal(text: string): number | undefined {
  * slashes of both kinds, and some ROMs with a 0xFF behind it.
  */
 export function normalizeFileName(asked: string): string | undefined {
-  const name = asked.replaceAll("\\", "/").replace(/\xff+$/, "").replace(/^\/+/, "")
+  const name = asked
+    .replaceAll("\\", "/")
+    .replace(/\xff+$/, "")
+    .replace(/^\/+/, "")
   const isSound = name.length > 0 && name.length <= FILE_NAME_BYTES_MAX && !name.split("/").includes("..")
   return isSound ? name : undefined
 }

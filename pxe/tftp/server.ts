@@ -277,8 +277,8 @@ class Server {
     if (state === "done") {
       this.counters.transfers_done += 1
       this.counters.bytes_done += session.bytes
-      const elapsed_ms = Math.round(this.#now() - session.started_at)
-      this.#options.log.info({ ...fields, bytes: session.bytes, elapsed_ms }, "tftp: a file was sent")
+      const elapsedMs = Math.round(this.#now() - session.started_at)
+      this.#options.log.info({ ...fields, bytes: session.bytes, elapsed_ms: elapsedMs }, "tftp: a file was sent")
     } else if (state === "refused") {
       // EDK2 asks for the size, refuses, then asks for the file: nothing to tell a person.
       this.counters.transfers_refused += 1

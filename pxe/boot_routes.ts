@@ -1,0 +1,293 @@
+/** Which URL means what: joins the decisions of pool/ and the scripts to HTTP. Total for every request. Plane: control. */
+import { unreachable } from "../appliance/types/assert.ts"
+import { parseMAC } from "./address.ts"
+import { renderBootScript, renderChainScript, renderHoldScript } from "./boot_script.ts"
+import type { Clock } from "./clock.ts"
+import { type HTTPRequest, type HTTPResponse, jsonResponse, textResponse } from "./http/server.ts"
+import { LISTEN_RETRY_SECONDS } from "./limits.ts"
+import type { Logger } from "./log.ts"
+import { decodeAnnounce, HEX_128 } from "./pool/announce.ts"
+import type { Formation } from "./pool/formation.ts"
+import type { Firmware, Ledger } from "./pool/ledger.ts"
+import { MACHINES_MAX, REASON_BYTES_MAX, TEXT_BYTES_MAX } from "./pool/limits.ts"
+import { encodeNodeArchive } from "./pool/node_file.ts"
+import type { BootStatus } from "./pool/status.ts"
+
+export type ServedFile = {
+  readonly bytes: Uint8Array
+  readonly etag: string
+  readonly content_type: string
+}
+
+export type RoutesOptions = {
+  readonly server_url: string
+  /** By path: the image's files and the boot programs. */
+  readonly files: ReadonlyMap<string, ServedFile>
+  readonly ledger: Ledger
+  readonly formation: Formation
+  readonly clock: Clock
+  readonly log: Logger
+  readonly status: () => BootStatus
+  /** So many random bytes in hexadecimal, from the operating system. */
+  readonly randomHex: (bytes: number) => string
+}
+
+export type RoutesCounters = {
+  scripts: number
+  archives: number
+  beacons: number
+  beacons_refused: number
+  announces: number
+  announces_refused: number
+}
+
+const PATH_KERNEL = "/image/kernel"
+const PATH_IMAGE = "/image/"
+const NODE_ARCHIVE = /^\/machine\/([0-9a-f-]{17})\/node\.img$/
+const BEACON = /^\/beacon\/(script|init|halted)$/
+const BOOT_ID_BYTES = 16
+const SEED_BYTES = 64
+const DECIMAL = /^[0-9]{1,15}$/
+
+export class Routes {
+  readonly counters: RoutesCounters = {
+    scripts: 0,
+    archives: 0,
+    beacons: 0,
+    beacons_refused: 0,
+    announces: 0,
+    announces_refused: 0,
+  }
+  readonly #options: RoutesOptions
+
+  constructor(options: RoutesOptions) {
+    this.#options = options
+  }
+
+  handle(request: HTTPRequest): HTTPResponse {
+    const { path } = request
+    if (request.method === "POST") {
+      return path === "/cluster/announce" ? this.#onAnnounce(request) : textResponse(404, "not found")
+    }
+    if (path === "/boot.ipxe" || path === "/autoexec.ipxe") {
+      return this.#onScript(request)
+    }
+    if (path === "/status") {
+      return jsonResponse(200, this.#options.status())
+    }
+    const file = this.#options.files.get(path)
+    if (file !== undefined) {
+      return this.#onFile(request, file)
+    }
+    const archiveOf = NODE_ARCHIVE.exec(path)?.[1]
+    if (archiveOf !== undefined) {
+      return this.#onNodeArchive(request, archiveOf)
+    }
+    const beacon = BEACON.exec(path)?.[1]
+    return beacon === undefined ? textResponse(404, "not found") : this.#onBeacon(request, beacon)
+  }
+
+  #onScript(request: HTTPRequest): HTTPResponse {
+    const { server_url: server, ledger, clock, log, randomHex } = this.#options
+    const { query } = request
+    if (!query.has("mac") || !query.has("platform")) {
+      return scriptResponse(renderChainScript(server))
+    }
+    const machine = parseMAC(query.get("mac") ?? "")
+    const firmware = firmwareOf(query.get("platform"))
+    if (machine === undefined || firmware === "unknown") {
+      const what = machine === undefined ? "hardware address" : "platform"
+      log.warn({ address: request.remote_address, reason: what }, "boot: a request for a script was not understood")
+      return scriptResponse(renderHoldScript(server, `the ${what} of this machine was not understood`))
+    }
+    const known = ledger.onScript(
+      machine,
+      {
+        identity: {
+          uuid: whitelisted(query.get("uuid")),
+          serial: whitelisted(query.get("serial")),
+          product: whitelisted(`${query.get("manufacturer") ?? ""} ${query.get("product") ?? ""}`.trim()),
+        },
+        firmware,
+        address: request.remote_address,
+        boot_id: randomHex(BOOT_ID_BYTES),
+      },
+      clock.epochMs(),
+    )
+    if (known === undefined) {
+      log.warn({ machine, machines_max: MACHINES_MAX }, "pool: the table of machines is full")
+      return scriptResponse(renderHoldScript(server, `the table of machines is full: machines_max is ${MACHINES_MAX}`))
+    }
+    this.counters.scripts += 1
+    const userAgent = whitelisted(request.user_agent)
+    log.info(
+      { machine, boot: known.boot_id, boot_count: known.boot_count, firmware: known.firmware, user_agent: userAgent },
+      "boot: a machine got its script",
+    )
+    return scriptResponse(renderBootScript({ server_url: server, machine, boot_id: known.boot_id }))
+  }
+
+  #onFile({ path, query }: HTTPRequest, file: ServedFile): HTTPResponse {
+    const { ledger, clock, log } = this.#options
+    const response: HTTPResponse = {
+      status: 200,
+      content_type: file.content_type,
+      body: file.bytes,
+      etag: file.etag,
+      is_image: path.startsWith(PATH_IMAGE),
+    }
+    const machine = parseMAC(query.get("mac") ?? "")
+    const bootID = query.get("boot") ?? ""
+    if (machine === undefined || !path.startsWith(PATH_IMAGE)) {
+      return response
+    }
+    const onSent = (): void => {
+      ledger.onImageSent(machine, bootID, path === PATH_KERNEL, clock.epochMs())
+      log.info({ machine, file: path, bytes: file.bytes.length }, "boot: a file of the image was sent")
+    }
+    return { ...response, on_sent: onSent }
+  }
+
+  #onNodeArchive({ query }: HTTPRequest, machine: string): HTTPResponse {
+    const { server_url, ledger, formation, clock, randomHex, log } = this.#options
+    const known = ledger.find(machine)
+    if (known === undefined || known.boot_id === "" || known.boot_id !== query.get("boot")) {
+      return textResponse(403, "this is not the boot that this machine is at; fetch /boot.ipxe first")
+    }
+    const isNew = formation.slotOf(machine) === null
+    if (isNew && formation.isListening(clock.epochMs())) {
+      return { ...textResponse(503, "listening for a cluster that exists"), retry_seconds: LISTEN_RETRY_SECONDS }
+    }
+    const slot = formation.assign(machine)
+    const token = formation.tokenFor(machine)
+    if (isNew && slot !== null) {
+      log.info({ machine, slot, voters: formation.voters }, "pool: a machine got its slot")
+    }
+    this.counters.archives += 1
+    const body = encodeNodeArchive({
+      machine,
+      boot_id: known.boot_id,
+      slot,
+      voters: formation.voters,
+      cluster_id: formation.clusterID,
+      generation: formation.generation,
+      epoch: formation.epoch,
+      formation_token: token,
+      boot_server: server_url,
+      seed: randomHex(SEED_BYTES),
+      firmware: known.firmware,
+    })
+    return { status: 200, content_type: "application/octet-stream", body }
+  }
+
+  #onBeacon({ query, remote_address: address }: HTTPRequest, stage: string): HTTPResponse {
+    const { ledger, clock, log } = this.#options
+    const machine = parseMAC(query.get("mac") ?? "")
+    const bootID = query.get("boot") ?? ""
+    if (machine === undefined || !HEX_128.test(bootID)) {
+      this.counters.beacons_refused += 1
+      return textResponse(400, "mac and boot are wanted")
+    }
+    const now = clock.epochMs()
+    const reason = whitelisted(query.get("reason"), REASON_BYTES_MAX)
+    const needBytes = decimalOf(query.get("need_bytes"))
+    const haveBytes = decimalOf(query.get("have_bytes"))
+    let isTaken = ledger.find(machine)?.boot_id === bootID
+    if (stage === "init") {
+      isTaken = ledger.onInit(machine, bootID, address, now)
+    } else if (stage === "halted") {
+      isTaken = ledger.onHalted(machine, bootID, { reason, need_bytes: needBytes, have_bytes: haveBytes }, now)
+    }
+    if (!isTaken) {
+      this.counters.beacons_refused += 1
+      return textResponse(409, "this is not the boot that this machine is at")
+    }
+    this.counters.beacons += 1
+    if (stage === "halted") {
+      log.warn({ machine, reason, need_bytes: needBytes, have_bytes: haveBytes }, "boot: a machine halted")
+    } else {
+      log.info({ machine, stage }, "boot: a machine says how far it is")
+    }
+    return textResponse(200, "ok")
+  }
+
+  #onAnnounce({ body }: HTTPRequest): HTTPResponse {
+    const { ledger, formation, clock, log } = this.#options
+    const announce = decodeAnnounce(body)
+    if (!announce.ok) {
+      this.counters.announces_refused += 1
+      const { error } = announce
+      return jsonResponse(400, { error: error.kind, ...(error.kind === "field" ? { field: error.field } : {}) })
+    }
+    const { machine, slot, cluster_id } = announce.value
+    const known = ledger.find(machine)
+    if (known !== undefined && known.boot_id !== "" && known.boot_id !== announce.value.boot_id) {
+      this.counters.announces_refused += 1
+      return jsonResponse(409, { error: "stale_boot" })
+    }
+    const wasFormed = formation.isFormed
+    const before = ledger.list().filter((other) => formation.slotOf(other.machine) !== null)
+    const outcome = formation.onAnnounce(announce.value)
+    switch (outcome) {
+      case "foreign":
+      case "slot_conflict":
+        this.counters.announces_refused += 1
+        log.warn({ machine, slot, cluster_id, reason: outcome }, "pool: an announce was refused")
+        return jsonResponse(409, { error: outcome, cluster_id: formation.clusterID })
+      case "adopted":
+        log.warn({ machine, cluster_id }, "pool: an existing cluster was heard and adopted")
+        for (const other of before) {
+          ledger.setReason(
+            other.machine,
+            "booted for a cluster that was given up: power it off and on",
+            clock.epochMs(),
+          )
+        }
+        break
+      case "accepted":
+        break
+      default:
+        return unreachable(outcome)
+    }
+    if (!ledger.onAnnounce(announce.value, clock.epochMs())) {
+      this.counters.announces_refused += 1
+      return jsonResponse(503, { error: "machines_max", limit: MACHINES_MAX })
+    }
+    if (!wasFormed && formation.isFormed) {
+      log.info({ cluster_id, voters: formation.voters }, "pool: the cluster is formed")
+    }
+    this.counters.announces += 1
+    return jsonResponse(200, { cluster_id, generation: formation.generation, members: this.#members() })
+  }
+
+  #members(): object[] {
+    const members: object[] = []
+    for (const { machine, announce } of this.#options.ledger.list()) {
+      const slot = this.#options.formation.slotOf(machine)
+      if (slot !== null && announce !== null) {
+        members.push({ slot, machine, address: announce.address, replica_port: announce.replica_port })
+      }
+    }
+    return members
+  }
+}
+
+function scriptResponse(script: string): HTTPResponse {
+  return { status: 200, content_type: "text/plain; charset=utf-8", body: new TextEncoder().encode(script) }
+}
+
+function firmwareOf(platform: string | null): Firmware {
+  if (platform === "pcbios") {
+    return "bios"
+  }
+  return platform === "efi" ? "uefi" : "unknown"
+}
+
+/** Serials and products come from whoever wrote the machine's tables: anything unexpected becomes an underscore. */
+function whitelisted(text: string | null, bytesMax = TEXT_BYTES_MAX): string {
+  return (text ?? "").slice(0, bytesMax).replace(/[^A-Za-z0-9._: -]/g, "_")
+}
+
+function decimalOf(text: string | null): number | null {
+  return text !== null && DECIMAL.test(text) ? Number(text) : null
+}

@@ -11,6 +11,9 @@ export const CHECKS_AT_ONCE = 2
 /** Bytes of output that are kept of one phase; what is older is dropped. */
 export const OUTPUT_BYTES_MAX = 8 * 1024 * 1024
 
+/** A scene that acknowledged fewer writes than this has shown nothing. */
+export const SCENE_WRITES_MIN = 1_000
+
 /** Each about four times what was measured (README.md), so that a slow machine passes and a hang doesn't. */
 export const PHASE_SECONDS_MAX = {
   types: 120,

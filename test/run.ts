@@ -86,6 +86,8 @@ async function runPhases(phases: readonly Phase[]): Promise<number> {
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
   process.on("SIGHUP", onSignal)
+  // Whoever read us has gone (`npm test | head`): what runs must not stay behind.
+  process.stdout.on("error", () => stop.abort())
 
   const reports = mkdtempSync(join(tmpdir(), "mandala-test-"))
   const counts: Count[] = []

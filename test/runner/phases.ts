@@ -1,6 +1,6 @@
 /** The phases of the suite: what each runs, how long it may take, and how to read what it did. Plane: control. */
 import { existsSync, readFileSync } from "node:fs"
-import { PHASE_SECONDS_MAX } from "../limits.ts"
+import { PHASE_SECONDS_MAX, SCENE_WRITES_MIN } from "../limits.ts"
 import type { CommandEnd } from "./command.ts"
 
 /** `visited` counts what the phase looked at; a phase that visited nothing has failed, whatever its exit code. */
@@ -126,10 +126,13 @@ export function countTests(end: CommandEnd, report: string): Count {
   return { passed, failed, skipped: pending + todo, visited: passed + failedTests, unit: "tests" }
 }
 
-function countScene(end: CommandEnd, report: string): Count {
-  const machines = readNumbers(report, ["machines_joined"])?.[0] ?? 0
-  const isPassed = end.end === "exited" && end.code === 0 && machines > 0
-  return { passed: isPassed ? 1 : 0, failed: isPassed ? 0 : 1, skipped: 0, visited: machines, unit: "machines" }
+/** The scene judges itself by its exit code; its report must bear that out. */
+export function countScene(end: CommandEnd, report: string): Count {
+  const numbers = readNumbers(report, ["writes_acknowledged", "reads_verified", "reads_failed", "wrong_answers"])
+  const [writes = 0, reads = 0, readsFailed = 0, wrong = 0] = numbers ?? []
+  const isKept = writes >= SCENE_WRITES_MIN && reads >= writes && readsFailed === 0 && wrong === 0
+  const isPassed = end.end === "exited" && end.code === 0 && isKept
+  return { passed: isPassed ? 1 : 0, failed: isPassed ? 0 : 1, skipped: 0, visited: reads, unit: "reads" }
 }
 
 /** The named numbers of a JSON file; undefined when there is no such file or one of them is missing. */

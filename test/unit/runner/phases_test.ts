@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
 import { RUN_SECONDS_MAX } from "../../limits.ts"
 import type { CommandEnd } from "../../runner/command.ts"
-import { type Count, countTests, PHASES } from "../../runner/phases.ts"
+import { type Count, countScene, countTests, PHASES } from "../../runner/phases.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "mandala-phases-"))
 const report = join(folder, "report.json")
@@ -58,6 +58,21 @@ test.each([
   expect(phase?.count({ ...exited, output: output.replaceAll("1 file", "0 file") }, "").passed).toBe(
     output.includes("1 file") ? 0 : 1,
   )
+})
+
+test("the scene passes only when every write of at least a thousand was read back", () => {
+  const kept = { writes_acknowledged: 1_000, reads_verified: 3_000, reads_failed: 0, wrong_answers: 0 }
+  const count = (change: object, end: Partial<CommandEnd> = {}): Count => {
+    writeFileSync(report, JSON.stringify({ ...kept, ...change }))
+    return countScene({ ...exited, ...end }, report)
+  }
+  expect(count({})).toMatchObject({ passed: 1, failed: 0, visited: 3_000 })
+  const failures = [{ writes_acknowledged: 999 }, { reads_verified: 999 }, { reads_failed: 1 }, { wrong_answers: 1 }]
+  for (const change of failures) {
+    expect(count(change)).toMatchObject({ passed: 0, failed: 1 })
+  }
+  expect(count({}, { code: 1 })).toMatchObject({ passed: 0, failed: 1 })
+  expect(countScene(exited, join(folder, "none.json"))).toMatchObject({ passed: 0, failed: 1 })
 })
 
 test("no phase may take longer than the whole", () => {

@@ -52,7 +52,7 @@ export type SimulationResult = {
 
 type Machine = { readonly replica: Replica; readonly stateMachine: StateMachine; commit: number; view: number; pausedUntil: number }
 
-const QUIET: NetworkFaults = { loss: 0, duplicate: 0, replay: 0, hold_back: 0, delay_ms_min: 1, delay_ms_max: 5 }
+const QUIET: NetworkFaults = { loss: 0, duplicate: 0, replay: 0, hold_back: 0, corrupt: 0, delay_ms_min: 1, delay_ms_max: 5 }
 const TICK_MS = 10
 const TOKEN = "5".repeat(32)
 
@@ -97,6 +97,7 @@ class Simulation {
         duplicate: pick([0, 0, 20, 100]),
         replay: pick([0, 0, 20, 100]),
         hold_back: pick([0, 0, 100, 400]),
+        corrupt: pick([0, 0, 5, 30]),
         delay_ms_min: pick([0, 1, 5]),
         delay_ms_max: pick([5, 20, 60, 150]),
       },

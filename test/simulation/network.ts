@@ -5,8 +5,10 @@
  */
 import { assert } from "../../appliance/types/assert.ts"
 import type { Message } from "../../appliance/replication/message.ts"
+import { decodeFrame, encodeMessage, messageFrameBytes, type WireOptions } from "../../appliance/replication/wire.ts"
+import { crc32 } from "../../appliance/types/checksum.ts"
 import type { PRNG } from "../../appliance/types/prng.ts"
-import { HELD_MAX, IN_FLIGHT_MAX, REPLAY_MAX } from "./limits.ts"
+import { HELD_MAX, IN_FLIGHT_MAX, REPLAY_MAX, SIMULATED_LIMITS } from "./limits.ts"
 
 /** One seed's weights: each is a chance in 1,000 a message unless it says otherwise. */
 export type NetworkFaults = {
@@ -14,11 +16,14 @@ export type NetworkFaults = {
   readonly duplicate: number
   readonly replay: number
   readonly hold_back: number
+  readonly corrupt: number
   readonly delay_ms_min: number
   readonly delay_ms_max: number
 }
 
-export type Delivery = { readonly at: number; readonly order: number; readonly to: number; readonly message: Message }
+type Frame = { readonly to: number; readonly bytes: Uint8Array }
+type Delivery = Frame & { readonly at: number; readonly order: number }
+export type Arrival = { readonly to: number; readonly message: Message }
 
 const HOLDABLE: readonly string[] = [
   "exit_view",
@@ -34,15 +39,24 @@ const HOLDABLE: readonly string[] = [
 export class Network {
   readonly #random: PRNG
   readonly #heap: Delivery[] = []
-  readonly #old: { readonly to: number; readonly message: Message }[] = []
-  #held: { readonly to: number; readonly message: Message }[] = []
+  readonly #old: Frame[] = []
+  #held: Frame[] = []
+  readonly #wire: WireOptions
   readonly #cut: boolean[][]
   #faults: NetworkFaults
   #order = 0
+  /** Frames that arrived and were refused. */
+  corrupted = 0
 
   constructor(options: { readonly random: PRNG; readonly voters: number; readonly faults: NetworkFaults }) {
     this.#random = options.random
     this.#faults = options.faults
+    this.#wire = {
+      identity: { cluster_id: new Uint8Array(16).fill(7), generation: 1, epoch: 1, limits_fingerprint: 7 },
+      limits: SIMULATED_LIMITS,
+      voters: options.voters,
+      checksum: crc32,
+    }
     this.#cut = Array.from({ length: options.voters }, () => new Array<boolean>(options.voters).fill(false))
   }
 
@@ -68,24 +82,24 @@ export class Network {
     if (this.#cut[message.from]?.[to] === true || this.#random.chance(faults.loss, 1000)) {
       return
     }
-    const copy = cloneMessage(message)
+    const frame = { to, bytes: this.#encode(message) }
     if (this.#old.length < REPLAY_MAX) {
-      this.#old.push({ to, message: copy })
+      this.#old.push(frame)
     } else {
-      this.#old[this.#random.below(REPLAY_MAX)] = { to, message: copy }
+      this.#old[this.#random.below(REPLAY_MAX)] = frame
     }
     if (HOLDABLE.includes(message.type) && this.#held.length < HELD_MAX && this.#random.chance(faults.hold_back, 1000)) {
-      this.#held.push({ to, message: copy })
+      this.#held.push(frame)
       return
     }
-    this.#enqueue(to, copy, now)
+    this.#enqueue(frame, now)
     if (this.#random.chance(faults.duplicate, 1000)) {
-      this.#enqueue(to, copy, now)
+      this.#enqueue(frame, now)
     }
     if (this.#random.chance(faults.replay, 1000)) {
       const old = this.#old[this.#random.below(this.#old.length)]
       assert(old !== undefined, "network: an old message exists once one was sent")
-      this.#enqueue(old.to, old.message, now)
+      this.#enqueue(old, now)
     }
   }
 
@@ -93,25 +107,46 @@ export class Network {
   releaseHeld(now: number): void {
     const held = this.#held
     this.#held = []
-    for (const { to, message } of held) {
-      this.#enqueue(to, message, now)
+    for (const frame of held) {
+      this.#enqueue(frame, now)
     }
   }
 
   /** The next message due at or before `now`, if any. */
-  next(now: number): Delivery | undefined {
-    const first = this.#heap[0]
-    return first !== undefined && first.at <= now ? this.#pop() : undefined
+  next(now: number): Arrival | undefined {
+    for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
+      const { to, bytes } = this.#pop() ?? first
+      const decoded = decodeFrame(bytes, 0, bytes.length, this.#wire)
+      if (decoded.ok && decoded.value.type !== "keepalive") {
+        return { to, message: decoded.value }
+      }
+      this.corrupted += 1
+    }
+    return undefined
   }
 
-  #enqueue(to: number, message: Message, now: number): void {
+  #encode(message: Message): Uint8Array {
+    // A gateway's request carries no vector: the links give it the sender's, the simulation an empty one.
+    const cv = message.cv.length === 0 ? new Array<number>(this.#wire.voters).fill(0) : message.cv
+    const full = { ...message, cv }
+    const bytes = new Uint8Array(messageFrameBytes(full))
+    const written = encodeMessage(full, this.#wire, bytes, 0)
+    assert(written === bytes.length, "network: a frame is as long as was said")
+    if (this.#random.chance(this.#faults.corrupt, 1000)) {
+      const at = this.#random.below(bytes.length)
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << this.#random.below(8))
+    }
+    return bytes
+  }
+
+  #enqueue(frame: Frame, now: number): void {
     if (this.#heap.length >= IN_FLIGHT_MAX) {
       return
     }
     const { delay_ms_min, delay_ms_max } = this.#faults
     const at = now + this.#random.between(delay_ms_min, delay_ms_max)
     this.#order += 1
-    this.#push({ at, order: this.#order, to, message })
+    this.#push({ at, order: this.#order, ...frame })
   }
 
   #push(delivery: Delivery): void {
@@ -158,12 +193,4 @@ export class Network {
 function isBefore(a: Delivery | undefined, b: Delivery | undefined): boolean {
   assert(a !== undefined && b !== undefined, "network: heap index out of range")
   return a.at < b.at || (a.at === b.at && a.order < b.order)
-}
-
-/** What is under way no longer shares memory with its sender. */
-function cloneMessage(message: Message): Message {
-  if (message.type === "log") {
-    return { ...message, entry: { header: message.entry.header, body: message.entry.body.slice() } }
-  }
-  return "body" in message ? { ...message, body: message.body.slice() } : message
 }

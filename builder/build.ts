@@ -1,13 +1,13 @@
 /**
- * Builds the image: kernel, init.img, base.img and the manifest that describes them. It owns the order of the steps, the
- * key that tells whether anything changed, and the swap that makes a new image appear whole or not at all.
+ * Builds the image: kernel, init.img, base.img and the manifest that describes them. It owns the order of the steps,
+ * the reuse of an image that nothing changed in, and the swap by which a new one appears whole or not at all.
  * Plane: control.
  */
 import { join } from "node:path"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { compressBase, describeFile, packBase, packInit, ZSTD_LEVEL } from "./archives.ts"
 import type { BuildError } from "./errors.ts"
-import { exists, freeBytes, listNames, makeDirectory, move, remove, writeBytes } from "./files.ts"
+import { discard, exists, freeBytes, listNames, makeDirectory, move, remove, writeBytes } from "./files.ts"
 import { readImage } from "./image_files.ts"
 import { compileInit } from "./init_program.ts"
 import { bundleProgram, type InputContext, type Inputs, readInputs } from "./inputs.ts"
@@ -32,7 +32,7 @@ export type BuildOptions = {
   readonly signal?: AbortSignal
 }
 
-export const ENTRY_DEFAULT = "appliance/main.ts"
+const ENTRY_DEFAULT = "appliance/main.ts"
 type Context = InputContext & {
   readonly cache: string
   readonly step: <T>(
@@ -251,18 +251,16 @@ async function writeImage(
   const old = `${outDir}.old.partial-${process.pid}`
   const filled = await fillDirectory(partial, image)
   if (!filled.ok || signal.aborted) {
-    await remove(partial)
+    await discard(partial)
     return filled.ok ? err({ kind: "interrupted" }) : filled
   }
   const hadOld = await exists(outDir)
   const away = hadOld ? await move(outDir, old) : ok(undefined)
   const moved = away.ok ? await move(partial, outDir) : away
   if (!moved.ok) {
-    if (hadOld && away.ok) {
-      await move(old, outDir)
-    }
-    await remove(partial)
-    return moved
+    await discard(partial)
+    const back = hadOld && away.ok ? await move(old, outDir) : ok(undefined)
+    return back.ok ? moved : back
   }
   return remove(old)
 }

@@ -34,7 +34,7 @@ export function describeBuildError(error: BuildError): string {
     case "package_unavailable":
       return `the package ${error.package} is not known to apt: run "sudo apt-get update" and try again`
     case "apt_refused":
-      return `apt did not give ${error.package}: ${error.detail}; check the network, run "sudo apt-get update", try again`
+      return `apt did not give ${error.package}: ${error.detail}; check the network, run "sudo apt-get update"`
     case "tool_missing": {
       const name = PACKAGE_OF_TOOL.get(error.tool) ?? error.tool
       return `${error.tool} is not installed: run "sudo apt-get install ${name}"`
@@ -44,7 +44,7 @@ export function describeBuildError(error: BuildError): string {
     case "disk_full":
       return `no space left for ${error.path}: free some, or give another directory`
     case "file_failed":
-      return `${error.path}: ${error.detail}`
+      return `${error.path} cannot be read or written (${error.detail}): look at who may, and try again`
     case "hash_changed":
       return (
         `${error.name} is not what was promised (sha256 ${error.found}, expected ${error.expected}): ` +

@@ -1,6 +1,7 @@
 /** The file system as values: one call each, its failure turned into a BuildError at once. Plane: control. */
 import { createHash } from "node:crypto"
 import { mkdir, readdir, readFile, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises"
+import { assert } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import type { BuildError } from "./errors.ts"
 
@@ -38,6 +39,12 @@ export function move(from: string, to: string): Promise<Result<void, BuildError>
 /** A directory and what is in it, or one file; nothing there is no failure. */
 export function remove(path: string): Promise<Result<void, BuildError>> {
   return attempt(path, () => rm(path, { recursive: true, force: true }))
+}
+
+/** Removes what a failed step left. If even that fails, the next build sweeps it: the step's own error matters more. */
+export async function discard(path: string): Promise<void> {
+  const removed = await remove(path)
+  assert(removed.ok || removed.error.kind !== "interrupted", "files: removing is not interruptible")
 }
 
 /** Names in a directory, in an order that does not depend on the file system. */

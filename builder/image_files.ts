@@ -37,7 +37,7 @@ export function describeReadImageError(error: ReadImageError): string {
     case "manifest_not_json":
       return `the image's manifest is damaged: run "mandala build" again`
     case "manifest_schema":
-      return `the image's manifest has schema ${error.found}, which this version does not know: run "mandala build" again`
+      return `the image's manifest has schema ${error.found}, unknown to this version: run "mandala build" again`
     case "manifest_field":
       return `the image's manifest has no usable "${error.field}": run "mandala build" again`
     default:

@@ -1,7 +1,7 @@
 /** Compiles images/base/init into the static /init. Plane: control. */
 import { ok, type Result } from "../appliance/types/result.ts"
 import type { BuildError } from "./errors.ts"
-import { listNames, makeDirectory, readBytes, remove, sha256 } from "./files.ts"
+import { discard, listNames, makeDirectory, readBytes, sha256 } from "./files.ts"
 import { type RunOptions, run } from "./shell.ts"
 
 /** Small before fast; no build id, so that the same sources give the same bytes. */
@@ -54,6 +54,6 @@ export async function compileInit(
     directory: sources.directory,
   })
   const bytes = compiled.ok ? await readBytes(partial) : compiled
-  await remove(partial)
+  await discard(partial)
   return bytes
 }

@@ -1,4 +1,4 @@
-/** Gathers all that decides an image's bytes, each with its version and hash, and makes the key of it. Plane: control. */
+/** Gathers all that decides an image's bytes, with versions and hashes, and makes a key of it. Plane: control. */
 import { delimiter, join } from "node:path"
 import { assert } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"

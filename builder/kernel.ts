@@ -6,7 +6,7 @@ import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { type DebianPackage, fetchPackage, showPackage, unpackPackage } from "./debian.ts"
 import type { BuildError } from "./errors.ts"
-import { exists, listFilesBelow, makeDirectory, move, readBytes, remove, sha256, writeBytes } from "./files.ts"
+import { discard, exists, listFilesBelow, makeDirectory, move, readBytes, sha256, writeBytes } from "./files.ts"
 import { BUILDER_LIMITS } from "./limits.ts"
 import { type KernelModule, moduleName, readModuleInfo } from "./modules.ts"
 import { type RunOptions, run } from "./shell.ts"
@@ -122,8 +122,8 @@ async function fillCache(
   const kept = `${paths.cache}/keep.partial-${process.pid}`
   const filled = await unpackAndKeep(source, choice, { cache: paths.cache, unpacked, kept }, options)
   const moved = filled.ok ? await move(kept, paths.directory) : filled
-  await remove(unpacked)
-  await remove(kept)
+  await discard(unpacked)
+  await discard(kept)
   return moved
 }
 

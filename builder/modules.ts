@@ -1,4 +1,4 @@
-/** Kernel modules: what a module says of itself, which ones belong together, and the table that /init reads. Plane: control. */
+/** Kernel modules: what a module says of itself, and the table by which /init loads them. Plane: control. */
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { type ELFError, readSection } from "./elf.ts"
 import type { BuildError } from "./errors.ts"

@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../appliance/types/result.ts"
 import { ownerOf } from "./debian.ts"
 import { readDynamic } from "./elf.ts"
 import type { BuildError } from "./errors.ts"
-import { exists, move, readBytes, remove, resolvePath, sha256 } from "./files.ts"
+import { discard, exists, move, readBytes, resolvePath, sha256 } from "./files.ts"
 import { BUILDER_LIMITS } from "./limits.ts"
 import { type RunOptions, run } from "./shell.ts"
 
@@ -59,7 +59,7 @@ export async function stripNode(
     const stripped = await run("strip", ["--strip-all", "-o", partial, node.path], options)
     const moved = stripped.ok ? await move(partial, path) : stripped
     if (!moved.ok) {
-      await remove(partial)
+      await discard(partial)
       return moved
     }
   }

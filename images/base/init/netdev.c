@@ -1,4 +1,4 @@
-/** Finds the interface that the firmware booted from, waits for its link, gives it the leased address. Plane: control. */
+/** Finds the interface that the firmware booted from, waits for its link, gives it its address. Plane: control. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <net/route.h>

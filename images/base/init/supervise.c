@@ -115,7 +115,7 @@ const char *supervise(const struct boot *boot, const struct nic *nic, struct lea
     }
     if (now_ms() >= renew) {
       enum dhcp_answer answer = dhcp_renew(nic, lease);
-      /* Divergence from RFC 2131, 4.4.5: a lease that nobody renews is kept. The cluster must outlive its DHCP server. */
+      /* Divergence from RFC 2131, 4.4.5: a lease that nobody renews is kept, for clusters outlive DHCP servers. */
       renew = answer == DHCP_ACKED ? renew_at(lease) : now_ms() + DHCP_RENEW_RETRY_MS;
       if (answer == DHCP_REFUSED) {
         const char *reason = network_again(boot, nic, lease);

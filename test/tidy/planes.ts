@@ -11,10 +11,10 @@ export type Exemption = { readonly path: string; readonly function: string; read
 
 /** The plane that a file's first comment names. */
 export function planeOf(source: Source): "data" | "control" | undefined {
-  const [first] = source.comments
-  // A file that runs as a program starts with its interpreter's line.
+  const first = source.comments.find((comment) => comment.type === "Block")
+  // A file that runs as a program starts with its interpreter's line, which the parser takes for a comment.
   const start = source.text.startsWith("#!") ? source.text.indexOf("\n") + 1 : 0
-  if (first === undefined || first.type !== "Block" || first.start !== start) {
+  if (first === undefined || first.start !== start) {
     return undefined
   }
   const plane = /\bPlane: (data|control)\b/.exec(first.value)?.[1]

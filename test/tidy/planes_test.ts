@@ -27,6 +27,11 @@ test("every file opens with what it is and its plane", () => {
   expect(describe(checkAll(sources, checkHeader, hasPlane))).toEqual([])
 })
 
+test("a program's first line is its interpreter's", () => {
+  const text = "#!/usr/bin/env node\n/** A program. Plane: control. */\n"
+  expect(checkHeader(parseSource("appliance/cli/good.mjs", text))).toEqual([])
+})
+
 const HEADERS = [
   'import { x } from "./x.ts"\n',
   "// A ring. Plane: data.\n",

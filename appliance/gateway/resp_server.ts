@@ -8,12 +8,11 @@ import { err, ok, type Result } from "../types/result.ts"
 import type { Connection, ConnectionSink } from "./connection.ts"
 import type { Gateway } from "./gateway.ts"
 import { CONNECTION_KEEPALIVE_MS, CONNECTION_LINGER_MS, CONNECTIONS_MAX } from "./limits.ts"
+import { type ListenError, listen } from "./listen.ts"
 
 const REFUSAL = `-ERR max number of clients reached: connections_max is ${CONNECTIONS_MAX}\r\n`
 
 export type RespServerOptions = { readonly host: string; readonly port: number; readonly gateway: Gateway }
-
-export type ListenError = { readonly kind: "address_in_use" | "no_permission" | "listen_failed"; readonly text: string }
 
 export type RespServer = {
   /** The port that was bound: another than asked for when that was 0. */
@@ -35,37 +34,6 @@ export async function listenResp(options: RespServerOptions): Promise<Result<Res
   const address = server.address()
   assert(address !== null && typeof address === "object", "resp server: a TCP server has a port")
   return ok({ port: address.port, close: () => close(server, sockets) })
-}
-
-export function listen(
-  server: Pick<Server, "listen" | "once" | "off" | "on">,
-  { host, port }: { readonly host: string; readonly port: number },
-): Promise<ListenError | undefined> {
-  return new Promise((resolve) => {
-    const onError = (error: NodeJS.ErrnoException): void => resolve(listenError(error, host, port))
-    server.once("error", onError)
-    server.listen({ host, port }, () => {
-      server.off("error", onError)
-      // Errors of accept() later (too many open files): the listener lives on, and the client tries again.
-      server.on("error", () => undefined)
-      resolve(undefined)
-    })
-  })
-}
-
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): ListenError {
-  const where = `${host}:${port}`
-  switch (error.code) {
-    case "EADDRINUSE":
-      return { kind: "address_in_use", text: `${where} is in use: stop what listens there, or choose another port` }
-    case "EACCES":
-      return {
-        kind: "no_permission",
-        text: `no permission to listen on ${where}: run as root, or choose a port ≥ 1024`,
-      }
-    default:
-      return { kind: "listen_failed", text: `cannot listen on ${where}: ${error.message}` }
-  }
 }
 
 function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {

@@ -28,8 +28,10 @@ export class ClusterOfOne implements ReplicaPort {
   readonly replica: Replica
   readonly gateway: Gateway
   now = 0
+  /** With real sockets: brings settle() about, soon. */
+  onDue: (() => void) | undefined
   /** Flushes that the gateway asked for. */
-  #isDue = false
+  isDue = false
 
   constructor(options: { readonly seed?: number; readonly limits?: ClusterLimits } = {}) {
     const limits = options.limits ?? TEST_LIMITS
@@ -57,7 +59,8 @@ export class ClusterOfOne implements ReplicaPort {
       memory: this.memory,
       random,
       schedule: () => {
-        this.#isDue = true
+        this.isDue = true
+        this.onDue?.()
       },
     })
     for (let tick = 0; tick < TICKS_TO_FORM_MAX && this.replica.status !== "normal"; tick += 1) {
@@ -113,8 +116,8 @@ export class ClusterOfOne implements ReplicaPort {
 
   /** Flushes until nothing is asked for. */
   settle(): void {
-    for (let turn = 0; turn < 100 && this.#isDue; turn += 1) {
-      this.#isDue = false
+    for (let turn = 0; turn < 100 && this.isDue; turn += 1) {
+      this.isDue = false
       this.gateway.flush()
     }
   }

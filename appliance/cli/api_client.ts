@@ -1,0 +1,149 @@
+/** Asks a machine's operator API for one document, with bounded tries in a bounded time. Plane: control. */
+import { API_SCHEMA } from "../gateway/status_document.ts"
+import { unreachable } from "../types/assert.ts"
+import { err, ok, type Result } from "../types/result.ts"
+import { ExitCode } from "./exit_codes.ts"
+import { type JSONObject, numberAt, objectAt, parseObject, textAt } from "./json.ts"
+import { API_PORT, ATTEMPT_PAUSE_MS, ATTEMPTS_MAX, RESPONSE_BYTES_MAX } from "./limits.ts"
+
+export type APIError = {
+  readonly kind: "unreachable" | "timeout" | "not_found" | "degraded" | "conflict" | "failed"
+  /** One line that says what to do. */
+  readonly text: string
+}
+
+const ENDPOINT_DEFAULT = `http://127.0.0.1:${API_PORT}`
+
+export type EndpointError = { readonly kind: "endpoint"; readonly text: string }
+
+/** Flag before environment before this machine. */
+export function chooseEndpoint(flag: string | undefined, environment: string | undefined): Result<URL, EndpointError> {
+  const isSet = environment !== undefined && environment !== ""
+  const text = flag ?? (isSet ? environment : ENDPOINT_DEFAULT)
+  const from = flag === undefined && isSet ? "MANDALA_ENDPOINT" : "--endpoint"
+  const url = URL.parse(text.includes("://") ? text : `http://${text}`)
+  if (url === null || url.protocol !== "http:" || url.hostname === "") {
+    return err({ kind: "endpoint", text: `${from} '${text}' is no address: give http://HOST:PORT` })
+  }
+  // Port 80 is what a URL without one means, and never what is meant here.
+  if (url.port === "" && !text.replace(/\/+$/, "").endsWith(":80")) {
+    url.port = String(API_PORT)
+  }
+  return ok(url)
+}
+
+export type FetchOptions = { readonly endpoint: URL; readonly path: string; readonly timeoutMs: number }
+
+export async function fetchDocument(options: FetchOptions): Promise<Result<JSONObject, APIError>> {
+  const signal = AbortSignal.timeout(options.timeoutMs)
+  let last: APIError = { kind: "unreachable", text: "not tried" }
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+    if (attempt > 0) {
+      await new Promise((resolve) => setTimeout(resolve, ATTEMPT_PAUSE_MS))
+    }
+    const fetched = await fetchOnce(options, signal)
+    if (fetched.ok || fetched.error.kind !== "unreachable") {
+      return fetched
+    }
+    last = fetched.error
+  }
+  return err(last)
+}
+
+async function fetchOnce(
+  { endpoint, path, timeoutMs }: FetchOptions,
+  signal: AbortSignal,
+): Promise<Result<JSONObject, APIError>> {
+  const where = endpoint.origin
+  let status: number
+  let text: string | undefined
+  try {
+    const response = await fetch(new URL(path, endpoint), { signal, redirect: "error" })
+    status = response.status
+    text = await readText(response)
+  } catch (error: unknown) {
+    if (signal.aborted) {
+      return err({
+        kind: "timeout",
+        text: `${where} did not answer within ${timeoutMs / 1000} s: is its cluster stuck?`,
+      })
+    }
+    return err({
+      kind: "unreachable",
+      text: `${where} does not answer (${reasonOf(error)}): check the machine and --endpoint`,
+    })
+  }
+  const document = text === undefined ? undefined : parseObject(text)
+  if (document === undefined) {
+    return err({
+      kind: "failed",
+      text: `${where} answered ${status} with something else than our JSON: is it a Mandala machine?`,
+    })
+  }
+  if (numberAt(document, "schema") !== API_SCHEMA) {
+    const schema = numberAt(document, "schema") ?? "none"
+    return err({
+      kind: "failed",
+      text: `${where} speaks schema ${schema}, this command ${API_SCHEMA}: use the same version`,
+    })
+  }
+  return status === 200 ? ok(document) : err(errorOf(status, document, where))
+}
+
+/** Undefined: longer than RESPONSE_BYTES_MAX. */
+async function readText(response: Response): Promise<string | undefined> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  const body: AsyncIterable<Uint8Array> | null = response.body
+  for await (const chunk of body ?? []) {
+    bytes += chunk.length
+    if (bytes > RESPONSE_BYTES_MAX) {
+      return undefined
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString("utf8")
+}
+
+/** fetch() wraps what happened; the innermost says it best. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  if (cause instanceof Error) {
+    return "code" in cause && typeof cause.code === "string" ? cause.code : cause.message
+  }
+  return String(cause)
+}
+
+function errorOf(status: number, document: JSONObject, where: string): APIError {
+  const said = textAt(objectAt(document, "error"), "text") ?? `HTTP ${status}`
+  const text = `${where}: ${said}`
+  switch (status) {
+    case 404:
+      return { kind: "not_found", text }
+    case 409:
+      return { kind: "conflict", text }
+    case 503:
+      return { kind: "degraded", text }
+    default:
+      return { kind: "failed", text }
+  }
+}
+
+export function exitCodeOf(error: APIError): ExitCode {
+  switch (error.kind) {
+    case "unreachable":
+      return ExitCode.unreachable
+    case "timeout":
+      return ExitCode.timeout
+    case "not_found":
+      return ExitCode.not_found
+    case "degraded":
+      return ExitCode.degraded
+    case "conflict":
+      return ExitCode.conflict
+    case "failed":
+      return ExitCode.failed
+    default:
+      return unreachable(error.kind)
+  }
+}

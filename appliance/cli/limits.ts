@@ -1,0 +1,13 @@
+/** Every bound of the commands. Plane: control. */
+
+/** The operator API's port. */
+export const API_PORT = 7443
+/** How often a connection that was refused or broken is tried again, and the pause between. */
+export const ATTEMPTS_MAX = 3
+export const ATTEMPT_PAUSE_MS = 300
+/** All attempts together. Longer than the gateway waits for a primary, so that its answer is seen. */
+export const TIMEOUT_SECONDS = 15
+export const TIMEOUT_SECONDS_MAX = 3_600
+export const RESPONSE_BYTES_MAX = 4 * 1024 * 1024
+/** A cell of a table is cut here. */
+export const CELL_COLUMNS_MAX = 64

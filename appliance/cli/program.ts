@@ -1,0 +1,238 @@
+/**
+ * What an operator types: the commands, their options and examples. Data goes to stdout, talk to stderr, and every failure
+ * is one line that says what to do. Serving and building are brought by main.ts. Plane: control.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
+import { chooseEndpoint, exitCodeOf, fetchDocument } from "./api_client.ts"
+import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
+import type { JSONObject } from "./json.ts"
+import { TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX } from "./limits.ts"
+import { isHealthyStatus, machinesText, statusText } from "./views.ts"
+
+export type ServeOptions = {
+  readonly interface: string
+  readonly dhcp: "proxy" | "full" | "off"
+  readonly voters: number
+  /** Where `build` left an image; undefined for where it leaves one by default. */
+  readonly image?: string
+  readonly force: boolean
+  readonly output: "text" | "json"
+}
+
+export type BuildOptions = {
+  readonly out?: string
+  readonly compression: "fast" | "small"
+  readonly output: "text" | "json"
+}
+
+/** What the commands do that this module must not know. Each answers with the exit code. */
+export type Handlers = {
+  readonly version: string
+  readonly serve: (options: ServeOptions) => Promise<number>
+  readonly build: (options: BuildOptions) => Promise<number>
+  /** What the image runs; gets its own arguments as they are. */
+  readonly appliance: (args: readonly string[]) => Promise<number>
+}
+
+export type CLIStreams = {
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+const PROCESS_STREAMS: CLIStreams = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  environment: process.env,
+}
+
+type QueryOptions = {
+  readonly endpoint?: string
+  readonly output: "table" | "wide" | "json"
+  readonly timeout: number
+}
+
+type Query = {
+  readonly path: string
+  readonly view: (document: JSONObject, output: QueryOptions["output"]) => string
+  readonly code: (document: JSONObject) => ExitCode
+}
+
+/** Runs one command line (without the program's own name); never throws for what a person typed. */
+export async function runProgram(
+  args: readonly string[],
+  handlers: Handlers,
+  streams: CLIStreams = PROCESS_STREAMS,
+): Promise<number> {
+  let code: number = ExitCode.ok
+  const program = buildProgram(handlers, streams, (exitCode) => {
+    code = exitCode
+  })
+  try {
+    await program.parseAsync([...args], { from: "user" })
+  } catch (error: unknown) {
+    if (!(error instanceof CommanderError)) {
+      throw error
+    }
+    // Commander has said it already. Help that was asked for is no error.
+    return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage
+  }
+  return code
+}
+
+/** The program as commander knows it. `onCode` gets the exit code of the command that ran. */
+export function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: number) => void): Command {
+  const program = new Command("mandala")
+    .description("Turns a pile of recycled machines into one computer that lives only in memory.")
+    .exitOverride()
+    .enablePositionalOptions()
+    .configureOutput({
+      writeOut: streams.out,
+      writeErr: streams.err,
+      outputError: (text, write) => write(`mandala: ${oneLine(text)}; see 'mandala --help'\n`),
+    })
+    .addHelpText("after", examples("mandala serve --interface eth0", "mandala status --endpoint http://10.0.0.11:7443"))
+    .addHelpText("after", EXIT_CODE_HELP)
+  addServe(program, handlers, onCode)
+  addBuild(program, handlers, onCode)
+  addStatus(program, streams, onCode)
+  addMachines(program, streams, onCode)
+  addVersion(program, handlers, streams)
+  program
+    .command("appliance", { hidden: true })
+    .description("what the image runs")
+    .argument("[args...]")
+    .allowUnknownOption()
+    .passThroughOptions()
+    .helpOption(false)
+    .action(async (args: readonly string[]) => onCode(await handlers.appliance(args)))
+  return program
+}
+
+function addServe(program: Command, handlers: Handlers, onCode: (code: number) => void): void {
+  program
+    .command("serve")
+    .description("boot the machines of a network: DHCP, TFTP and HTTP on one interface")
+    .requiredOption("--interface <name>", "the network interface to serve on")
+    .addOption(
+      new Option("--dhcp <mode>", "proxy: beside the network's DHCP server; full: be it; off: not at all")
+        .choices(["proxy", "full", "off"])
+        .default("proxy"),
+    )
+    .option("--voters <number>", "machines that vote: 1, 3, 5 or 7", parseVoters, 3)
+    .option("--image <directory>", "the image that `mandala build` made")
+    .option("--force", "go on where a check would stop", false)
+    .addOption(outputOption(["text", "json"]))
+    .addHelpText(
+      "after",
+      examples("mandala serve --interface eth0", "mandala serve --interface br0 --dhcp full --voters 5 -o json"),
+    )
+    .action(async (options: ServeOptions) => onCode(await handlers.serve(options)))
+}
+
+function addBuild(program: Command, handlers: Handlers, onCode: (code: number) => void): void {
+  program
+    .command("build")
+    .description("make the image: kernel, initramfs, manifest")
+    .option("--out <directory>", "where the image goes")
+    .addOption(
+      new Option("--compression <level>", "fast to make, or small to send").choices(["fast", "small"]).default("fast"),
+    )
+    .addOption(outputOption(["text", "json"]))
+    .addHelpText("after", examples("mandala build", "mandala build --out /srv/mandala --compression small"))
+    .action(async (options: BuildOptions) => onCode(await handlers.build(options)))
+}
+
+function addStatus(program: Command, streams: CLIStreams, onCode: (code: number) => void): void {
+  const query: Query = {
+    path: "/v1/status",
+    view: statusText,
+    code: (document) => (isHealthyStatus(document) ? ExitCode.ok : ExitCode.degraded),
+  }
+  queryCommand(program.command("status"), ["table", "json"])
+    .description("how one machine sees itself and its cluster; exits with 5 when it is not healthy")
+    .addHelpText("after", examples("mandala status", "mandala status --endpoint 10.0.0.11 -o json"))
+    .action(async (options: QueryOptions) => onCode(await runQuery(options, query, streams)))
+}
+
+function addMachines(program: Command, streams: CLIStreams, onCode: (code: number) => void): void {
+  const query: Query = {
+    path: "/v1/machines",
+    view: (document, output) => machinesText(document, output === "wide"),
+    code: () => ExitCode.ok,
+  }
+  queryCommand(program.command("machines"), ["table", "wide", "json"])
+    .description("the machines that the cluster knows, and when they were last heard")
+    .addHelpText("after", examples("mandala machines", "mandala machines -o wide --endpoint http://10.0.0.11:7443"))
+    .action(async (options: QueryOptions) => onCode(await runQuery(options, query, streams)))
+}
+
+function addVersion(program: Command, handlers: Handlers, streams: CLIStreams): void {
+  program
+    .command("version")
+    .description("the version of this command and of its Node")
+    .addOption(outputOption(["text", "json"]))
+    .addHelpText("after", examples("mandala version", "mandala version -o json"))
+    .action(({ output }: { readonly output: "text" | "json" }) => {
+      const { version } = handlers
+      const node = process.versions.node
+      streams.out(
+        output === "json" ? `${JSON.stringify({ schema: 1, version, node })}\n` : `mandala ${version}, node ${node}\n`,
+      )
+    })
+}
+
+function queryCommand(command: Command, outputs: readonly string[]): Command {
+  return command
+    .option("--endpoint <url>", "any machine's operator API (default: MANDALA_ENDPOINT, or this machine)")
+    .option("--timeout <seconds>", "how long to wait in all", parseSeconds, TIMEOUT_SECONDS)
+    .addOption(outputOption(outputs))
+}
+
+function outputOption(choices: readonly string[]): Option {
+  return new Option("-o, --output <format>", "how to print").choices(choices).default(choices[0])
+}
+
+async function runQuery(options: QueryOptions, query: Query, streams: CLIStreams): Promise<ExitCode> {
+  const endpoint = chooseEndpoint(options.endpoint, streams.environment["MANDALA_ENDPOINT"])
+  if (!endpoint.ok) {
+    streams.err(`mandala: ${endpoint.error.text}\n`)
+    return ExitCode.usage
+  }
+  const timeoutMs = options.timeout * 1000
+  const fetched = await fetchDocument({ endpoint: endpoint.value, path: query.path, timeoutMs })
+  if (!fetched.ok) {
+    streams.err(`mandala: ${fetched.error.text}\n`)
+    return exitCodeOf(fetched.error)
+  }
+  const { output } = options
+  streams.out(output === "json" ? `${JSON.stringify(fetched.value, null, 2)}\n` : query.view(fetched.value, output))
+  return query.code(fetched.value)
+}
+
+function parseVoters(text: string): number {
+  if (!["1", "3", "5", "7"].includes(text)) {
+    throw new InvalidArgumentError("Allowed are 1, 3, 5 and 7.")
+  }
+  return Number(text)
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text)
+  if (text === "" || !(seconds > 0 && seconds <= TIMEOUT_SECONDS_MAX)) {
+    throw new InvalidArgumentError(`Allowed are numbers above 0, up to ${TIMEOUT_SECONDS_MAX}.`)
+  }
+  return seconds
+}
+
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, "")
+    .trim()
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/\.$/, "")
+}
+
+function examples(...lines: readonly [string, string]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}\n`).join("")}`
+}

@@ -1,0 +1,80 @@
+/** What `status` and `machines` print for people. Plane: control. */
+import { isTrueAt, type JSONObject, numberAt, objectAt, objectsAt, textAt, textsAt } from "./json.ts"
+import { clean, type Column, formatBytes, formatDuration, formatTable } from "./table.ts"
+
+export function isHealthyStatus(document: JSONObject): boolean {
+  return isTrueAt(objectAt(document, "cluster"), "is_healthy")
+}
+
+export function statusText(document: JSONObject): string {
+  const machine = objectAt(document, "machine")
+  const cluster = objectAt(document, "cluster")
+  const arena = objectAt(document, "arena")
+  const members = objectsAt(cluster, "members")
+  const primary = members.find((member) => isTrueAt(member, "is_primary"))
+  const copies = numberAt(cluster, "copies") ?? 0
+  const memory = numberAt(objectAt(document, "memory"), "bytes_total") ?? 0
+  const used = objectsAt(arena, "tables").map(
+    (table) => `${clean(textAt(table, "table") ?? "")} ${show(table, "used")}/${show(table, "capacity")}`,
+  )
+  const facts: readonly (readonly [string, string])[] = [
+    [
+      "machine",
+      `${name(machine)}, slot ${show(machine, "slot")}, ${clean(textAt(machine, "status") ?? "")}, up ${since(machine, "uptime_ms")}, version ${clean(textAt(machine, "version") ?? "")}`,
+    ],
+    [
+      "cluster",
+      `${isTrueAt(cluster, "is_healthy") ? "healthy" : "NOT HEALTHY"}, ${copies} ${copies === 1 ? "copy" : "copies"}, quorum margin ${show(cluster, "quorum_margin")}`,
+    ],
+    ["primary", primary === undefined ? "none known" : `${name(primary)}, slot ${show(primary, "slot")}`],
+    ["log", `view ${show(cluster, "view")}, op ${show(cluster, "op")}, commit ${show(cluster, "commit")}`],
+    ["arena", `${formatBytes(numberAt(arena, "bytes") ?? 0)}${used.length === 0 ? "" : `: ${used.join(", ")}`}`],
+    ["memory", `${formatBytes(memory)} of static buffers`],
+  ]
+  const lines = facts.map(([key, value]) => `${key.padEnd(10)}${value}\n`)
+  return `${lines.join("")}\n${formatTable(MEMBER_COLUMNS, members)}`
+}
+
+const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
+  { header: "SLOT", cell: (member) => show(member, "slot") },
+  { header: "MACHINE", cell: (member) => name(member) },
+  { header: "ADDRESS", cell: (member) => textAt(member, "address") ?? "" },
+  { header: "ROLE", cell: (member) => (isTrueAt(member, "is_primary") ? "primary" : "backup") },
+  { header: "LAST CONTACT", cell: (member) => since(member, "last_contact_ms") },
+]
+
+const MACHINE_COLUMNS: readonly Column<JSONObject>[] = [
+  { header: "MACHINE", cell: (machine) => textAt(machine, "machine") ?? "" },
+  { header: "ADDRESS", cell: (machine) => textAt(machine, "address") ?? "" },
+  { header: "STAGE", cell: (machine) => textAt(machine, "stage") ?? "" },
+  { header: "ROLES", cell: (machine) => textsAt(machine, "roles").join(",") },
+  { header: "SLOT", cell: (machine) => show(machine, "slot") },
+  { header: "PRIMARY", cell: (machine) => (isTrueAt(machine, "is_primary") ? "yes" : "") },
+  { header: "LAST CONTACT", cell: (machine) => since(machine, "last_contact_ms") },
+]
+
+const WIDE_COLUMNS: readonly Column<JSONObject>[] = [
+  ...MACHINE_COLUMNS,
+  { header: "FIRMWARE", cell: (machine) => textAt(machine, "firmware") ?? "" },
+  { header: "RAM", cell: (machine) => formatBytes(numberAt(machine, "ram_bytes") ?? 0) },
+  { header: "INCARNATION", cell: (machine) => show(machine, "incarnation") },
+  { header: "BOOTS", cell: (machine) => show(machine, "boot_count") },
+  { header: "BOOT ID", cell: (machine) => textAt(machine, "boot_id") ?? "" },
+]
+
+export function machinesText(document: JSONObject, isWide: boolean): string {
+  return formatTable(isWide ? WIDE_COLUMNS : MACHINE_COLUMNS, objectsAt(document, "machines"))
+}
+
+function show(object: JSONObject | undefined, key: string): string {
+  return String(numberAt(object, key) ?? "-")
+}
+
+function name(object: JSONObject | undefined): string {
+  return clean(textAt(object, "name") ?? "")
+}
+
+function since(object: JSONObject | undefined, key: string): string {
+  const ms = numberAt(object, key)
+  return ms === undefined ? "never" : formatDuration(ms)
+}

@@ -3,9 +3,6 @@
  * not at all; `close()` gives everything back. No packet of any kind stops it. Plane: control.
  */
 import { createHash, randomBytes } from "node:crypto"
-import { existsSync } from "node:fs"
-import { networkInterfaces } from "node:os"
-import { join } from "node:path"
 import { assert, unreachable } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { formatIPv4, isSameSubnet, parseIPv4 } from "./address.ts"
@@ -18,6 +15,7 @@ import { type AddressPool, defaultPool, LeaseTable } from "./dhcp/lease_table.ts
 import { probeOtherServer } from "./dhcp/probe.ts"
 import { type DHCPEvents, type DHCPMode, type DHCPServer, startDHCPServer } from "./dhcp/server.ts"
 import { startHTTPServer } from "./http/server.ts"
+import { findInterfaceAddress, type InterfaceAddress, type InterfaceError } from "./interface_address.ts"
 import { IMAGE_FILE_BYTES_MAX, PORT_HTTP, PORT_TFTP } from "./limits.ts"
 import type { Logger } from "./log.ts"
 import { Formation } from "./pool/formation.ts"
@@ -80,9 +78,9 @@ export type BootServer = {
 type Closing = () => Promise<void>
 
 export async function startBootServer(options: BootServerOptions): Promise<Result<BootServer, BootServerError>> {
-  const found = findInterface(options.interfaceName)
+  const found = findInterfaceAddress(options.interfaceName)
   if (!found.ok) {
-    return found
+    return err(interfaceMessage(options.interfaceName, found.error))
   }
   const { address, netmask } = found.value
   const addressText = formatIPv4(address)
@@ -206,25 +204,19 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
   return ok({ address: addressText, url, status, close })
 }
 
-type InterfaceAddress = { readonly address: number; readonly netmask: number }
-
-function findInterface(name: string): Result<InterfaceAddress, BootServerError> {
-  const addresses = networkInterfaces()
-  const ipv4 = addresses[name]?.find((one) => one.family === "IPv4")
-  const address = parseIPv4(ipv4?.address ?? "")
-  const netmask = parseIPv4(ipv4?.netmask ?? "")
-  if (address !== undefined && netmask !== undefined) {
-    return ok({ address, netmask })
+function interfaceMessage(name: string, error: InterfaceError): BootServerError {
+  switch (error.kind) {
+    case "interface_not_found": {
+      const message = `there is no interface ${JSON.stringify(name)}; those with a link are: ${error.others.join(", ")}`
+      return { kind: error.kind, message }
+    }
+    case "interface_without_ipv4": {
+      const example = `ip link set ${name} up; ip address add A.B.C.D/24 dev ${name}`
+      return { kind: error.kind, message: `interface ${name} is down or has no IPv4 address: ${example}` }
+    }
+    default:
+      return unreachable(error)
   }
-  // Node lists only interfaces that are up and have an address.
-  const isThere = /^[\w.@:-]{1,15}$/.test(name) && existsSync(join("/sys/class/net", name))
-  if (isThere) {
-    const message = `interface ${name} is down or has no IPv4 address: ip link set ${name} up; ip address add A.B.C.D/24 dev ${name}`
-    return err({ kind: "interface_without_ipv4", message })
-  }
-  const others = Object.keys(addresses).join(", ")
-  const message = `there is no interface ${JSON.stringify(name)}; those with an address are: ${others}`
-  return err({ kind: "interface_not_found", message })
 }
 
 function modeOf(

@@ -10,7 +10,7 @@ import { encodeModuleTable, type KernelModule } from "./modules.ts"
 import { encodeNeed } from "./need.ts"
 import type { Library } from "./node_files.ts"
 
-export const BUNDLE_PATH = "app/mandala.cjs"
+export const BUNDLE_PATH = "app/mandala.mjs"
 export const NODE_PATH = "bin/node"
 export const SENTINEL_PATH = "base.complete"
 

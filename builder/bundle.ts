@@ -10,13 +10,13 @@ import { BUILDER_LIMITS } from "./limits.ts"
  */
 const EXTERNAL = ["zx", "esbuild", "*/builder/build.ts", "*/builder/progress.ts"]
 
-/** CommonJS has no `import.meta`; these stand for it. */
-const DEFINITIONS = {
-  "import.meta.url": "__mandala_url",
-  "import.meta.filename": "__filename",
-  "import.meta.dirname": "__dirname",
-}
-const BANNER = `const __mandala_url = require("node:url").pathToFileURL(__filename).href;`
+/**
+ * An ES module, because the composition root awaits at its top. Packages that are CommonJS inside ask for `require`,
+ * which such a module does not have.
+ */
+const BANNER = `import { createRequire as __createRequire } from "node:module"
+const require = __createRequire(import.meta.url)
+`
 
 export type BundleOptions = {
   readonly root: string
@@ -33,17 +33,16 @@ export async function bundle(options: BundleOptions): Promise<Result<Uint8Array,
     const result = await build({
       absWorkingDir: root,
       entryPoints: [entry],
-      outfile: "mandala.cjs",
+      outfile: "mandala.mjs",
       bundle: true,
       write: false,
       platform: "node",
       target: "node24",
-      format: "cjs",
+      format: "esm",
       charset: "utf8",
       legalComments: "none",
       sourcemap: false,
       external: EXTERNAL,
-      define: DEFINITIONS,
       banner: { js: `${prologue}${BANNER}` },
       logLevel: "silent",
     })

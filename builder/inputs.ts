@@ -40,7 +40,7 @@ export type Inputs = {
 
 /** The program as one file, with the lines that run before it. */
 export async function bundleProgram(context: InputContext): Promise<Result<Uint8Array, BuildError>> {
-  const prologue = await readBytes(join(context.root, "images/base/prologue.cjs"))
+  const prologue = await readBytes(join(context.root, "images/base/prologue.mjs"))
   return prologue.ok
     ? bundle({ root: context.root, entry: context.entry, prologue: prologue.value.toString("utf8") })
     : prologue

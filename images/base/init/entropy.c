@@ -27,7 +27,7 @@ void entropy_credit(void) {
     int bytes_count;
     uint8_t bytes[SEED_BYTES_MAX];
   } pool;
-  if (read_text("/node.json", text, sizeof text) <= 0) return;
+  if (read_text("/etc/mandala/node.json", text, sizeof text) <= 0) return;
   /* A quote inside a JSON string is escaped, so these six characters are a key. */
   const char *at = strstr(text, "\"seed\"");
   if (at == NULL) return;

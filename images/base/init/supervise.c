@@ -17,7 +17,7 @@ enum { FILES_MAX = 65536 };
 static pid_t app = -1;
 static int starts;
 
-/* Before the network is up, too: the process waits for NETWORK_PATH (images/base/prologue.cjs). */
+/* Before the network is up, too: the process waits for NETWORK_PATH (images/base/prologue.mjs). */
 void app_start(void) {
   char starts_text[32];
   sigset_t children, none;
@@ -30,7 +30,7 @@ void app_start(void) {
   if (app != 0) return;
   struct rlimit files = {FILES_MAX, FILES_MAX};
   snprintf(starts_text, sizeof starts_text, "MANDALA_STARTS=%d", starts);
-  char *arguments[] = {"/bin/node", "/app/mandala.cjs", "appliance", NULL};
+  char *arguments[] = {"/bin/node", "/app/mandala.mjs", "appliance", NULL};
   char *environment[] = {"PATH=/bin", "HOME=/run/mandala", "TZ=UTC", "NODE_OPTIONS=--max-semi-space-size=16",
                          "MANDALA_NETWORK=" NETWORK_PATH, starts_text, NULL};
   sigemptyset(&none);

@@ -36,7 +36,7 @@ test("the base archive's files, small ones first, the sentinel last", () => {
     "modules/table",
     "modules/e1000.ko",
     "app",
-    "app/mandala.cjs",
+    "app/mandala.mjs",
     "lib",
     "lib/x86_64-linux-gnu",
     "lib/x86_64-linux-gnu/libc.so.6",

@@ -26,7 +26,8 @@ export type Announcement = {
   readonly op: number
   readonly commit: number
   readonly incarnation: number
-  readonly primary_slot: number
+  /** Null when this machine knows of none. */
+  readonly primary_slot: number | null
   readonly cluster_id: string
   readonly generation: number
   readonly epoch: number

@@ -18,6 +18,9 @@ export type NodeConfig = {
   readonly epoch: number
   readonly machine: string
   readonly boot_id: string
+  /** How often the boot server has seen this machine boot. */
+  readonly boot_count: number
+  readonly firmware: "unknown" | "bios" | "uefi"
   /** Null: a spare, which announces itself and waits. */
   readonly slot: number | null
   readonly voters: number
@@ -100,6 +103,8 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
     epoch: fields.optionalInteger("epoch", { min: 0, max: U32_MAX, otherwise: 0 }),
     machine: fields.text("machine", MACHINE_PATTERN),
     boot_id: fields.optionalText("boot_id", BOOT_ID_PATTERN, ""),
+    boot_count: fields.optionalInteger("boot_count", { min: 0, max: U32_MAX, otherwise: 0 }),
+    firmware: firmwareOf(fields.optionalText("firmware", /^(unknown|bios|uefi)$/, "unknown")),
     slot,
     voters,
     formation_token: fields.optionalText("formation_token", HEX_128_OR_EMPTY, ""),
@@ -107,6 +112,10 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
     members,
   }
   return fields.error === undefined ? ok(config) : err(fields.error)
+}
+
+function firmwareOf(text: string): NodeConfig["firmware"] {
+  return text === "bios" || text === "uefi" ? text : "unknown"
 }
 
 export type NetworkFacts = { readonly interface: string; readonly address: string; readonly mac: string }

@@ -407,11 +407,11 @@ export class ProcessHost {
       op: replica.op,
       commit: replica.commit,
       incarnation: replica.incarnation,
-      primary_slot: this.primarySlot(),
+      primary_slot: this.primarySlot() < 0 ? null : this.primarySlot(),
       cluster_id: config.cluster_id,
       generation: config.generation,
       epoch: config.epoch,
-      formed: this.#holdsState(),
+      formed: this.#marker.isWritten || this.#holdsState(),
     }
   }
 

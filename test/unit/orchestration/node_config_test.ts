@@ -54,6 +54,8 @@ describe("node.json", () => {
       voters,
       epoch: 0,
       boot_id: "",
+      boot_count: 0,
+      firmware: "unknown",
       formation_token: "",
       boot_server: "",
       members: [],

@@ -86,6 +86,8 @@ async function startNode(
       epoch: 0,
       machine: `m${slot}`,
       boot_id: "",
+      boot_count: 0,
+      firmware: "unknown",
       slot,
       voters: members.length,
       formation_token: change.token ?? "f".repeat(32),

@@ -1,0 +1,337 @@
+/**
+ * The composition root: the only file that joins everything. What an operator types is parsed by cli/; here each duty
+ * gets its parts: a machine of the cluster, a boot server, a build. Plane: control.
+ */
+import { existsSync, readFileSync } from "node:fs"
+import { totalmem } from "node:os"
+import { join } from "node:path"
+import { type Logger, pino } from "pino"
+import { describeReadImageError, readImage } from "../builder/image_files.ts"
+import { type BootPrograms, startBootServer } from "../pxe/boot_server.ts"
+import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
+import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
+import { Gateway } from "./gateway/gateway.ts"
+import { listenOperatorAPI } from "./gateway/operator_api.ts"
+import { listenResp } from "./gateway/resp_server.ts"
+import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
+import { ExitCode } from "./orchestration/exit_codes.ts"
+import { LimitedLog } from "./orchestration/limited_log.ts"
+import { ORCHESTRATION_LIMITS } from "./orchestration/limits.ts"
+import { MachineConsole } from "./orchestration/machine_console.ts"
+import { MachineRegistration, type PutOutcome } from "./orchestration/machine_registration.ts"
+import {
+  describeConfigError,
+  type NetworkFacts,
+  type NodeConfig,
+  readNetworkFacts,
+  readNodeConfig,
+} from "./orchestration/node_config.ts"
+import { type Ports, ProcessHost, type Reply } from "./orchestration/process_host.ts"
+import { startSpare } from "./orchestration/spare.ts"
+import { textLine } from "./orchestration/text_log.ts"
+import { CommandCode, ResultKind } from "./state_machine/command.ts"
+import { assertClusterLimits, assertProcessLimits, CLUSTER_LIMITS, PROCESS_LIMITS } from "./types/limits.ts"
+import { err, ok, type Result } from "./types/result.ts"
+
+/** As in package.json; a test compares them. */
+const VERSION = "0.1.0"
+
+const NBP_DIRECTORY = "/usr/lib/ipxe"
+/** Where `mandala build` leaves the image, in the repository; a machine that was booted has none to give. */
+const IMAGE_DIRECTORY = join(import.meta.dirname, "../build/image")
+
+/** One line for the person who started the process, and the code that it ends with. */
+type Failure = { readonly code: number; readonly message: string }
+
+// ---------------------------------------------------------------- a machine of the cluster
+
+/** Runs until the process is told to end, or has to. */
+async function runAppliance(args: readonly string[]): Promise<number> {
+  const parsed = parseApplianceOptions(args, process.env)
+  if (!parsed.ok) {
+    return fail({ code: ExitCode.usage, message: parsed.error })
+  }
+  const options = parsed.value
+  const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime })
+  const config = readNodeConfig(options.nodeFile)
+  if (!config.ok) {
+    return fail({ code: ExitCode.config, message: describeConfigError(config.error) })
+  }
+  const facts = readNetworkFacts(options.networkFile)
+  if (!facts.ok && options.advertise === undefined) {
+    return fail({ code: ExitCode.config, message: describeConfigError(facts.error) })
+  }
+  const network = facts.ok ? facts.value : { interface: "", address: options.advertise ?? "", mac: "" }
+  const advertise = options.advertise ?? network.address
+  const { slot } = config.value
+  if (slot === null) {
+    return await runSpare({ options, config: config.value, network, advertise, log })
+  }
+  return await runReplica({ options, config: config.value, slot, network, advertise, log })
+}
+
+type Machine = {
+  readonly options: ApplianceOptions
+  readonly config: NodeConfig
+  readonly network: NetworkFacts
+  readonly advertise: string
+  readonly log: Logger
+}
+
+async function runSpare({ options, config, network, advertise, log }: Machine): Promise<number> {
+  const ending = endOfProcess(log)
+  const spare = startSpare({
+    config,
+    facts: network,
+    advertise,
+    ports: options.ports,
+    limits: ORCHESTRATION_LIMITS,
+    log,
+  })
+  if (spare === undefined) {
+    return fail({ code: ExitCode.config, message: "node.json gives this machine neither a slot nor a boot server" })
+  }
+  log.info({ machine: config.machine }, "spare_waits")
+  const code = await ending.code
+  spare.stop()
+  return code
+}
+
+async function runReplica({
+  options,
+  config,
+  slot,
+  network,
+  advertise,
+  log,
+}: Machine & { readonly slot: number }): Promise<number> {
+  assertClusterLimits(CLUSTER_LIMITS)
+  assertProcessLimits(PROCESS_LIMITS)
+  const ending = endOfProcess(log)
+  const host = new ProcessHost({
+    config,
+    slot,
+    facts: network,
+    advertise,
+    bind: options.bind,
+    ports: options.ports,
+    version: VERSION,
+    limits: CLUSTER_LIMITS,
+    processLimits: PROCESS_LIMITS,
+    orchestrationLimits: ORCHESTRATION_LIMITS,
+    runDirectory: options.runDirectory,
+    log,
+    onEnd: ending.end,
+  })
+  const gateway = new Gateway({
+    limits: CLUSTER_LIMITS,
+    port: host,
+    memory: host.memory,
+    random: host.random,
+    schedule: () => setImmediate(() => gateway.flush()),
+  })
+  const registration = makeRegistration({ host, gateway, config, address: advertise, log })
+  const screen = new MachineConsole(options.console, ORCHESTRATION_LIMITS.console_ms)
+  const machine = { info: () => host.info(), address: advertise, clusterID: config.cluster_id }
+  const sink = {
+    onReply: (message: Reply) => gateway.onReply(message),
+    tick: (nowMs: number) => {
+      gateway.tick(nowMs)
+      registration.tick(nowMs)
+      screen.tick(nowMs, machine)
+    },
+  }
+  const started = await startReplica({ host, gateway, options, sink })
+  if (!started.ok) {
+    host.stop()
+    screen.close()
+    return fail(started.error)
+  }
+  log.info({ machine: config.machine, address: advertise, ...started.value.ports }, "machine_ready")
+  const code = await ending.code
+  screen.print(`mandala: ${config.machine} ends with code ${code}\n`)
+  host.stop()
+  await started.value.close()
+  screen.close()
+  return code
+}
+
+type Started = { readonly ports: Ports; readonly close: () => Promise<void> }
+
+async function startReplica(parts: {
+  readonly host: ProcessHost
+  readonly gateway: Gateway
+  readonly options: ApplianceOptions
+  readonly sink: Parameters<ProcessHost["start"]>[0]
+}): Promise<Result<Started, Failure>> {
+  const { host, gateway, options, sink } = parts
+  const linked = await host.start(sink)
+  if (!linked.ok) {
+    const { port, detail } = linked.error
+    return err({ code: ExitCode.unavailable, message: `replica port ${port} cannot be opened: ${detail}` })
+  }
+  const resp = await listenResp({ host: options.bind, port: options.ports.data, gateway })
+  if (!resp.ok) {
+    return err({ code: ExitCode.unavailable, message: resp.error.text })
+  }
+  const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, gateway, replica: host })
+  if (!api.ok) {
+    await resp.value.close()
+    return err({ code: ExitCode.unavailable, message: api.error.text })
+  }
+  const ports = { replica: host.links.port, data: resp.value.port, api: api.value.port }
+  return ok({
+    ports,
+    close: async () => {
+      await Promise.all([resp.value.close(), api.value.close()])
+    },
+  })
+}
+
+/** The machine's record goes the way of every command: through the gateway and the log. */
+function makeRegistration(parts: {
+  readonly host: ProcessHost
+  readonly gateway: Gateway
+  readonly config: NodeConfig
+  readonly address: string
+  readonly log: Logger
+}): MachineRegistration {
+  const { host, gateway, config, address, log } = parts
+  const limits = ORCHESTRATION_LIMITS
+  return new MachineRegistration({
+    config,
+    address,
+    replicaPort: () => host.links.port,
+    ramBytes: totalmem(),
+    wallMs: () => Date.now(),
+    info: () => host.info(),
+    retryMs: limits.own_request_ms,
+    log: new LimitedLog(log, { repeatMs: limits.log_repeat_ms, kindsMax: limits.log_kinds_max }),
+    put: (machine, record, onDone) => {
+      const call = { code: CommandCode.machine_put, key: Buffer.from(machine), value: Buffer.from(record), argument: 0 }
+      return gateway.call(call, {
+        onResult: (outcome, reply, start) => onDone(putOutcome(outcome === "ok" ? reply[start] : undefined)),
+      })
+    },
+  })
+}
+
+function putOutcome(kind: number | undefined): PutOutcome {
+  if (kind === undefined) {
+    return "unknown"
+  }
+  return kind === ResultKind.error ? "refused" : "ok"
+}
+
+/**
+ * When and with what the process ends: a signal asks it to, the host has to, or a bug was found. A machine with a broken
+ * invariant must not go on: whoever supervises it starts a blank one, which recovers from its peers.
+ */
+function endOfProcess(log: Logger): { readonly code: Promise<ExitCode>; readonly end: (code: ExitCode) => void } {
+  const { promise, resolve } = Promise.withResolvers<ExitCode>()
+  const end = (code: ExitCode): void => {
+    resolve(code)
+    // Should something not let go in time, the process ends all the same.
+    setTimeout(() => process.exit(code), ORCHESTRATION_LIMITS.shutdown_ms).unref()
+  }
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    // Asked twice is asked once: a terminal's Ctrl-C comes from the terminal and again from mandala.mjs.
+    process.on(signal, () => {
+      log.info({ signal }, "process_ends")
+      end(ExitCode.ok)
+    })
+  }
+  process.on("uncaughtException", (error) => {
+    log.fatal({ error: error.message, stack: error.stack }, "bug")
+    process.exit(ExitCode.bug)
+  })
+  return { code: promise, end }
+}
+
+// ---------------------------------------------------------------- the boot server
+
+/** Serves until it is told to end. */
+async function runServe(options: ServeOptions): Promise<number> {
+  const log = logFor(options.output)
+  const image = await readImage(options.image ?? IMAGE_DIRECTORY)
+  if (!image.ok) {
+    return fail({ code: CommandExitCode.failed, message: describeReadImageError(image.error) })
+  }
+  const programs = readBootPrograms(NBP_DIRECTORY)
+  if (!programs.ok) {
+    return fail(programs.error)
+  }
+  const ending = endOfProcess(log)
+  const { interface: interfaceName, dhcp, voters, force } = options
+  const served = { image: image.value, nbp: programs.value, log }
+  const server = await startBootServer({ interfaceName, dhcp, voters, force, ...served })
+  if (!server.ok) {
+    return fail({ code: CommandExitCode.failed, message: server.error.message })
+  }
+  process.stderr.write(`mandala: ${server.value.url} boots machines; Ctrl-C ends it\n`)
+  const code = await ending.code
+  await server.value.close()
+  return code
+}
+
+/** JSON lines for programs; for a person the same lines as text. */
+function logFor(output: "text" | "json"): Logger {
+  const options = { base: null, timestamp: pino.stdTimeFunctions.isoTime }
+  return output === "json" ? pino(options) : pino(options, { write: (line) => process.stdout.write(textLine(line)) })
+}
+
+/** The network boot programs of Debian's package ipxe. */
+function readBootPrograms(directory: string): Result<BootPrograms, Failure> {
+  const read = (name: string): Buffer | undefined => {
+    const path = join(directory, name)
+    return existsSync(path) ? readFileSync(path) : undefined
+  }
+  const snponly = read("snponly.efi")
+  const undionly = read("undionly.kpxe")
+  const ipxe = read("ipxe.efi")
+  if (snponly === undefined || undionly === undefined || ipxe === undefined) {
+    const message = `${directory} has no boot programs: run "sudo apt-get install ipxe"`
+    return err({ code: CommandExitCode.failed, message })
+  }
+  return ok({ "snponly.efi": snponly, "undionly.kpxe": undionly, "ipxe.efi": ipxe })
+}
+
+// ---------------------------------------------------------------- the build
+
+/** The builder is loaded when it is wanted: an image does not build images, so its bundle has none of it. */
+async function runBuild(options: BuildOptions): Promise<number> {
+  const { buildImage } = await import("../builder/build.ts")
+  const { showProgress } = await import("../builder/progress.ts")
+  const interruption = new AbortController()
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.on(signal, () => interruption.abort())
+  }
+  const outDir = options.out ?? IMAGE_DIRECTORY
+  const built = await buildImage({
+    outDir,
+    compression: options.compression,
+    progress: showProgress(process.stderr),
+    signal: interruption.signal,
+  })
+  if (!built.ok) {
+    const { describeBuildError } = await import("../builder/errors.ts")
+    return fail({ code: CommandExitCode.failed, message: describeBuildError(built.error) })
+  }
+  const manifest = options.output === "json" ? JSON.stringify(built.value, null, 2) : outDir
+  process.stdout.write(`${manifest}\n`)
+  return CommandExitCode.ok
+}
+
+// ---------------------------------------------------------------- the command line
+
+function fail(failure: Failure): number {
+  process.stderr.write(`mandala: ${failure.message}\n`)
+  return failure.code
+}
+
+const handlers = { version: VERSION, serve: runServe, build: runBuild, appliance: runAppliance }
+
+// No `await` at the top: the image's bundle is CommonJS. What is thrown here is a bug and ends the process as one.
+void runProgram(process.argv.slice(2), handlers).then((code) => {
+  process.exitCode = code
+})

@@ -1,0 +1,81 @@
+/** One line for the person in front of the machine, whenever something changed that a person would look for. Plane: control. */
+import { closeSync, existsSync, openSync, write } from "node:fs"
+import type { HostInfo } from "./process_host.ts"
+
+export type ConsoleLineOptions = { readonly info: HostInfo; readonly address: string; readonly clusterID: string }
+
+export type ConsoleMachine = {
+  readonly info: () => HostInfo
+  readonly address: string
+  readonly clusterID: string
+}
+
+const CLUSTER_DIGITS = 8
+
+export function consoleLine({ info, address, clusterID }: ConsoleLineOptions): string {
+  const place = `${info.name} ${address}, slot ${info.slot} of ${info.voters}, cluster ${clusterID.slice(0, CLUSTER_DIGITS)}`
+  const role = info.status === "normal" ? (info.primary_slot === info.slot ? "primary" : "backup") : info.status
+  const primary = info.primary_slot < 0 ? "unknown" : String(info.primary_slot)
+  const state = `view ${info.view} (primary ${primary}), op ${info.op}, commit ${info.commit}, copies ${info.copies}`
+  return `mandala: ${place}: ${role}, ${state}\n`
+}
+
+export class MachineConsole {
+  readonly #everyMs: number
+  #fd: number | undefined
+  #isWriting = false
+  #shown = ""
+  #lookedAt = Number.NEGATIVE_INFINITY
+
+  /** Writes to the device at `path`, where there is one. */
+  constructor(path: string, everyMs: number) {
+    this.#fd = openDevice(path)
+    this.#everyMs = everyMs
+  }
+
+  tick(nowMs: number, machine: ConsoleMachine): void {
+    if (this.#fd === undefined || nowMs - this.#lookedAt < this.#everyMs) {
+      return
+    }
+    this.#lookedAt = nowMs
+    const info = machine.info()
+    const state = `${info.status} ${info.view} ${info.primary_slot} ${info.copies}`
+    if (state !== this.#shown) {
+      this.#shown = state
+      this.print(consoleLine({ info, address: machine.address, clusterID: machine.clusterID }))
+    }
+  }
+
+  /** One line at a time: a serial line that is slow loses lines, never the process's time. */
+  print(text: string): void {
+    if (this.#fd === undefined || this.#isWriting) {
+      return
+    }
+    this.#isWriting = true
+    write(this.#fd, text, (error) => {
+      this.#isWriting = false
+      if (error !== null) {
+        this.close()
+      }
+    })
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) {
+      closeSync(this.#fd)
+      this.#fd = undefined
+    }
+  }
+}
+
+function openDevice(path: string): number | undefined {
+  if (path === "" || !existsSync(path)) {
+    return undefined
+  }
+  try {
+    return openSync(path, "a")
+  } catch {
+    // No console that takes writes, as in a container: the log has it all.
+    return undefined
+  }
+}

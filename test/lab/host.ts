@@ -15,10 +15,17 @@ export function run(step: string, command: readonly string[]): Result<string, La
   const [program = "", ...args] = command
   const result = spawnSync(program, args, { encoding: "utf8", timeout: TOOL_TIMEOUT_MS })
   if (result.error !== undefined) {
-    return err(labError(step, `${program} could not be run (${result.error.message}); run 'npm test' or 'npm start' to install it`))
+    return err(
+      labError(
+        step,
+        `${program} could not be run (${result.error.message}); run 'npm test' or 'npm start' to install it`,
+      ),
+    )
   }
   if (result.status !== 0) {
-    return err(labError(step, `'${command.join(" ")}' failed: ${result.stderr.trim() || `exit code ${String(result.status)}`}`))
+    return err(
+      labError(step, `'${command.join(" ")}' failed: ${result.stderr.trim() || `exit code ${String(result.status)}`}`),
+    )
   }
   return ok(result.stdout)
 }
@@ -41,7 +48,11 @@ export class Child {
   #code: number | null = null
   readonly #ended: Promise<void>
 
-  constructor(options: { readonly command: readonly string[]; readonly logFile: string; readonly env?: NodeJS.ProcessEnv }) {
+  constructor(options: {
+    readonly command: readonly string[]
+    readonly logFile: string
+    readonly env?: NodeJS.ProcessEnv
+  }) {
     const [program = "", ...args] = options.command
     const log = openSync(options.logFile, "a", 0o600)
     this.#process = spawn(program, args, { stdio: ["ignore", log, log], env: options.env ?? process.env })

@@ -27,7 +27,12 @@ export function namespaceName(pid: number): string {
 
 export function createNamespace(name: string): Result<null, LabError> {
   if (!existsSync("/dev/net/tun")) {
-    return err(labError("lan", "/dev/net/tun is missing: load the module with 'modprobe tun', or allow the device in this container"))
+    return err(
+      labError(
+        "lan",
+        "/dev/net/tun is missing: load the module with 'modprobe tun', or allow the device in this container",
+      ),
+    )
   }
   return runAll("lan", [["ip", "netns", "add", name]])
 }
@@ -104,7 +109,16 @@ export function createLAN(directory: string): Result<Child, LabError> {
     "",
   ]
   writeFileSync(config, lines.join("\n"), { mode: 0o644 })
-  const command = ["radvd", "--nodaemon", "--logmethod", "stderr", "--config", config, "--pidfile", join(directory, "radvd.pid")]
+  const command = [
+    "radvd",
+    "--nodaemon",
+    "--logmethod",
+    "stderr",
+    "--config",
+    config,
+    "--pidfile",
+    join(directory, "radvd.pid"),
+  ]
   return ok(new Child({ command, logFile: join(directory, "radvd.log") }))
 }
 

@@ -24,8 +24,8 @@ export const FAILOVER_MS = 60_000
 export const SETTLE_MS = 60_000
 /** Everything that a child was told to end gets this long before it is killed. */
 export const STOP_MS = 5_000
-/** KVM either runs firmware within this time or is not used. */
-export const KVM_TRY_MS = 3_000
+/** KVM either runs the image's kernel to its first word within this time or is not used. */
+export const KVM_TRY_MS = 5_000
 
 /** Values that the scene writes before the first failure, and again between the two. */
 export const WRITES_FIRST = 1_200

@@ -34,6 +34,7 @@ export class LabMachine {
   readonly powerOns: number[] = []
   readonly #options: MachineOptions
   #child: Child | undefined
+  #isCut = false
 
   constructor(options: MachineOptions) {
     this.#options = options
@@ -45,6 +46,11 @@ export class LabMachine {
 
   get isOn(): boolean {
     return this.#child !== undefined && !this.#child.exited
+  }
+
+  /** The process ended and nobody cut its power. */
+  get hasFailed(): boolean {
+    return this.#child !== undefined && this.#child.exited && !this.#isCut
   }
 
   /** Makes the machine's cable. Call it once, before the first power-on. */
@@ -60,6 +66,7 @@ export class LabMachine {
       // Firmware that forgets: its variables begin anew, as the machine's memory does.
       copyFileSync(OVMF_VARS, this.#varsFile())
     }
+    this.#isCut = false
     this.powerOns.push(Date.now())
     rmSync(this.#consoleFile(), { force: true })
     this.#child = new Child({ command: this.#command(), logFile: this.#qemuLog() })
@@ -68,6 +75,7 @@ export class LabMachine {
 
   /** The plug is pulled: SIGKILL of the QEMU process. */
   async cutPower(): Promise<void> {
+    this.#isCut = true
     await this.#child?.kill()
   }
 
@@ -80,7 +88,6 @@ export class LabMachine {
     const bytes = readFileSync(file)
     const text = bytes.subarray(Math.max(0, statSync(file).size - CONSOLE_BYTES_MAX)).toString("latin1")
     // Terminal control sequences of the firmware say nothing to a reader of the report.
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
     return text.replaceAll(/\u001b\[[0-9;?=]*[a-zA-Z]/g, "").replaceAll("\r", "")
   }
 
@@ -131,23 +138,32 @@ export class LabMachine {
 }
 
 /**
- * KVM where it really runs firmware: the device may exist and open and still not work, so the BIOS must print its first
- * words within KVM_TRY_MS.
+ * KVM where it really runs our kernel: the device may exist, open, and even run a BIOS, and still hang in Linux. So the
+ * image's own /init must say its first word within KVM_TRY_MS (it then halts, having no base archive).
  */
-export async function findAcceleration(): Promise<Acceleration> {
+export async function findAcceleration(image: string): Promise<Acceleration> {
   if (!existsSync("/dev/kvm")) {
     return "tcg"
   }
-  const args = ["-accel", "kvm", "-machine", "pc", "-m", "64", "-nodefaults", "-display", "none", "-vga", "none"]
-  const debug = ["-chardev", "stdio,id=d", "-device", "isa-debugcon,iobase=0x402,chardev=d"]
-  const child = spawn("qemu-system-x86_64", [...args, ...debug], { stdio: ["ignore", "pipe", "ignore"] })
+  const args = [
+    ...["-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "512", "-nodefaults", "-display", "none", "-vga", "none"],
+    ...["-serial", "stdio", "-no-reboot", "-kernel", join(image, "kernel"), "-initrd", join(image, "init.img")],
+    ...["-append", "console=ttyS0 rootfstype=ramfs quiet panic=-1"],
+  ]
+  const child = spawn("qemu-system-x86_64", args, { stdio: ["ignore", "pipe", "ignore"] })
   const spoke = await new Promise<boolean>((resolve) => {
     const timer = setTimeout(() => resolve(false), KVM_TRY_MS)
     const answer = (value: boolean): void => {
       clearTimeout(timer)
       resolve(value)
     }
-    child.stdout.once("data", () => answer(true))
+    let tail = ""
+    child.stdout.on("data", (chunk: Buffer) => {
+      tail = `${tail}${chunk.toString("latin1")}`.slice(-CONSOLE_BYTES_MAX)
+      if (tail.includes("mandala: init")) {
+        answer(true)
+      }
+    })
     child.once("exit", () => answer(false))
     child.once("error", () => answer(false))
   })

@@ -32,7 +32,12 @@ export type MachineReport = {
 export type SceneReport = {
   readonly schema: 1
   readonly date: string
-  readonly host: { readonly cpus: number; readonly cpu_model: string; readonly ram_bytes: number; readonly kernel: string }
+  readonly host: {
+    readonly cpus: number
+    readonly cpu_model: string
+    readonly ram_bytes: number
+    readonly kernel: string
+  }
   readonly acceleration: Acceleration
   readonly memory_mib: number
   image: unknown
@@ -118,7 +123,8 @@ class Scene {
     }
     await this.#poll()
     report.machines = this.#options.machines.map((machine) => this.#machineReport(machine))
-    report.ok = played.ok && report.wrong_answers === 0 && report.reads_failed === 0 && report.writes_acknowledged >= 1_000
+    report.ok =
+      played.ok && report.wrong_answers === 0 && report.reads_failed === 0 && report.writes_acknowledged >= 1_000
     return report
   }
 
@@ -154,7 +160,9 @@ class Scene {
         return powered
       }
     }
-    const joined = await this.#waitFor("every machine joined", JOIN_MS, () => this.#options.machines.every((machine) => this.#hasJoined(machine)))
+    const joined = await this.#waitFor("every machine joined", JOIN_MS, () =>
+      this.#options.machines.every((machine) => this.#hasJoined(machine)),
+    )
     if (!joined.ok) {
       return joined
     }
@@ -218,7 +226,9 @@ class Scene {
     if (!powered.ok) {
       return powered
     }
-    const joined = await this.#waitFor(`${machine.name} recovered from its peers`, JOIN_MS, () => this.#hasJoined(machine))
+    const joined = await this.#waitFor(`${machine.name} recovered from its peers`, JOIN_MS, () =>
+      this.#hasJoined(machine),
+    )
     if (!joined.ok) {
       return joined
     }
@@ -233,7 +243,9 @@ class Scene {
     if (recovered === undefined || other === undefined) {
       return err(labError("kill", "there is no second machine to lose"))
     }
-    this.#say(`cutting the power of ${other.name} (${other.kind}); reading through ${recovered.name}, which came back blank`)
+    this.#say(
+      `cutting the power of ${other.name} (${other.kind}); reading through ${recovered.name}, which came back blank`,
+    )
     await other.cutPower()
     const address = this.#addressOf(recovered)
     const settled = await this.#waitFor("the recovered machine answers", SETTLE_MS, async () => {
@@ -251,9 +263,13 @@ class Scene {
     this.#report.reads_verified += counts.verified
     this.#report.reads_failed += counts.failed
     this.#report.wrong_answers += counts.wrong
-    this.#say(`       ${counts.verified} of ${this.#values.count} values read back through ${address}, ${counts.wrong} wrong`)
+    this.#say(
+      `       ${counts.verified} of ${this.#values.count} values read back through ${address}, ${counts.wrong} wrong`,
+    )
     if (counts.wrong > 0 || counts.failed > 0) {
-      return err(labError("read", `${counts.wrong} wrong answers and ${counts.failed} without an answer through ${address}`))
+      return err(
+        labError("read", `${counts.wrong} wrong answers and ${counts.failed} without an answer through ${address}`),
+      )
     }
     return ok(null)
   }
@@ -274,6 +290,10 @@ class Scene {
       await this.#poll()
       if (await isDone()) {
         return ok(null)
+      }
+      const broken = this.#options.machines.find((machine) => machine.hasFailed)
+      if (broken !== undefined) {
+        return err(labError("wait", `the QEMU process of ${broken.name} ended by itself: ${broken.qemuText().trim()}`))
       }
       if (this.#options.isStopping()) {
         return err(labError("stop", "stopped on request"))
@@ -306,7 +326,9 @@ class Scene {
 
   #backups(): string[] {
     const primary = this.#primaryMachine()
-    return this.#options.machines.filter((machine) => machine !== primary && machine.isOn).map((machine) => this.#addressOf(machine))
+    return this.#options.machines
+      .filter((machine) => machine !== primary && machine.isOn)
+      .map((machine) => this.#addressOf(machine))
   }
 
   #addressOf(machine: LabMachine | undefined): string {

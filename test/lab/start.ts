@@ -9,7 +9,15 @@ import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { Child, type LabError, labError } from "./host.ts"
-import { createDirectory, createLAN, createNamespace, LAN, namespaceName, removeLeftovers, removeNamespace } from "./lan.ts"
+import {
+  createDirectory,
+  createLAN,
+  createNamespace,
+  LAN,
+  namespaceName,
+  removeLeftovers,
+  removeNamespace,
+} from "./lan.ts"
 import {
   CONSOLE_TAIL_LINES,
   MACHINES_MAX,
@@ -185,7 +193,7 @@ async function play(stage: Stage): Promise<Result<SceneReport, LabError>> {
   if (!served.ok) {
     return served
   }
-  const acceleration = await findAcceleration()
+  const acceleration = await findAcceleration(image)
   for (let number = 1; number <= options.machines; number += 1) {
     const kind = MACHINE_KINDS[(number - 1) % MACHINE_KINDS.length] ?? "bios-virtio"
     machines.push(new LabMachine({ number, kind, directory, memoryMib: options.memoryMib, acceleration }))
@@ -196,7 +204,14 @@ async function play(stage: Stage): Promise<Result<SceneReport, LabError>> {
   })
   const manifest: unknown = JSON.parse(readFileSync(join(image, "manifest.json"), "utf8"))
   const { memoryMib } = options
-  const report = await runScene({ machines, table, acceleration, memoryMib, image: manifest, isStopping: stage.isStopping })
+  const report = await runScene({
+    machines,
+    table,
+    acceleration,
+    memoryMib,
+    image: manifest,
+    isStopping: stage.isStopping,
+  })
   writeReport(report, options.report)
   summarize(report, { machines, directory })
   if (process.stdout.isTTY === true && !options.once && !stage.isStopping()) {
@@ -225,7 +240,12 @@ async function startBootServer(start: {
     }
     await new Promise((done) => setTimeout(done, POLL_MS))
   }
-  return err(labError("serve", `the boot server did not answer within ${SERVE_READY_MS / 1000} s:\n${readFileSync(logFile, "utf8")}`))
+  return err(
+    labError(
+      "serve",
+      `the boot server did not answer within ${SERVE_READY_MS / 1000} s:\n${readFileSync(logFile, "utf8")}`,
+    ),
+  )
 }
 
 function writeReport(report: SceneReport, file: string | undefined): void {
@@ -234,7 +254,10 @@ function writeReport(report: SceneReport, file: string | undefined): void {
   }
 }
 
-function summarize(report: SceneReport, lab: { readonly machines: readonly LabMachine[]; readonly directory: string }): void {
+function summarize(
+  report: SceneReport,
+  lab: { readonly machines: readonly LabMachine[]; readonly directory: string },
+): void {
   const joined = Object.entries(report.power_on_to_joined_ms).map(([name, ms]) => `${name} ${(ms / 1000).toFixed(1)} s`)
   const lines = [
     `power-on to joined: ${joined.join(", ")}`,
@@ -251,9 +274,14 @@ function summarize(report: SceneReport, lab: { readonly machines: readonly LabMa
     const tail = machine.consoleText().split("\n").slice(-CONSOLE_TAIL_LINES).join("\n")
     process.stdout.write(`--- console of ${machine.name} (${machine.kind})\n${machine.qemuText()}${tail}\n`)
   }
-  const log = readFileSync(join(lab.directory, "boot-server.log"), "utf8").split("\n").slice(-CONSOLE_TAIL_LINES).join("\n")
+  const log = readFileSync(join(lab.directory, "boot-server.log"), "utf8")
+    .split("\n")
+    .slice(-CONSOLE_TAIL_LINES)
+    .join("\n")
   process.stdout.write(`--- boot server\n${log}\n`)
-  process.stdout.write(`scene: failed at '${report.failed_step ?? "the end"}': ${report.failure ?? "see the counts above"}\n`)
+  process.stdout.write(
+    `scene: failed at '${report.failed_step ?? "the end"}': ${report.failure ?? "see the counts above"}\n`,
+  )
 }
 
 function inSeconds(ms: number | null): string {
@@ -265,7 +293,8 @@ async function stayUp(machines: readonly LabMachine[], table: LiveTable, isStopp
   const namespace = process.env["MANDALA_LAB_NAMESPACE"]
   const prefix = namespace === undefined ? "" : `ip netns exec ${namespace} `
   const status = await bootStatus(LAN.boot_server)
-  const address = status?.machines.find((machine) => machine.announce?.status === "normal")?.announce?.address ?? "ADDRESS"
+  const address =
+    status?.machines.find((machine) => machine.announce?.status === "normal")?.announce?.address ?? "ADDRESS"
   const lines = [
     "The machines stay up until Ctrl-C. In another terminal, in this directory:",
     `  ${prefix}redis-cli -h ${address} set hello world`,

@@ -4,7 +4,18 @@ import { type BootStatus, type MachineStatus, primaryOf, STAGES } from "./status
 
 export type TableOutput = { readonly isTTY: boolean; readonly write: (text: string) => void }
 
-const COLUMNS = ["MACHINE", "KIND", "POWER", "STAGE", "ADDRESS", "SLOT", "STATUS", "VIEW", "COMMIT", ...STAGES.map((s) => s.toUpperCase())]
+const COLUMNS = [
+  "MACHINE",
+  "KIND",
+  "POWER",
+  "STAGE",
+  "ADDRESS",
+  "SLOT",
+  "STATUS",
+  "VIEW",
+  "COMMIT",
+  ...STAGES.map((s) => s.toUpperCase()),
+]
 
 export class LiveTable {
   readonly #output: TableOutput
@@ -16,7 +27,12 @@ export class LiveTable {
   }
 
   show(machines: readonly LabMachine[], status: BootStatus | undefined): void {
-    const rows = machines.map((machine) => row(machine, status?.machines.find((other) => other.mac === machine.mac)))
+    const rows = machines.map((machine) =>
+      row(
+        machine,
+        status?.machines.find((other) => other.mac === machine.mac),
+      ),
+    )
     if (this.#output.isTTY) {
       this.#redraw(rows, status)
     } else {
@@ -89,5 +105,10 @@ function clusterLine(status: BootStatus | undefined): string {
 
 function layOut(rows: readonly (readonly string[])[]): string[] {
   const widths = COLUMNS.map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)))
-  return rows.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd())
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  )
 }

@@ -37,6 +37,7 @@ import { err, ok, type Result } from "./types/result.ts"
 const VERSION = "0.1.0"
 
 const NBP_DIRECTORY = "/usr/lib/ipxe"
+const BUILDER_DIRECTORY = join(import.meta.dirname, "../builder")
 /** Where `mandala build` leaves the image, in the repository; a machine that was booted has none to give. */
 const IMAGE_DIRECTORY = join(import.meta.dirname, "../build/image")
 
@@ -224,8 +225,8 @@ function putOutcome(kind: number | undefined): PutOutcome {
 }
 
 /**
- * When and with what the process ends: a signal asks it to, the host has to, or a bug was found. A machine with a broken
- * invariant must not go on: whoever supervises it starts a blank one, which recovers from its peers.
+ * When and with what the process ends: a signal asks it to, the host has to, or a bug was found. A machine with a
+ * broken invariant must not go on: whoever supervises it starts a blank one, which recovers from its peers.
  */
 function endOfProcess(log: Logger): { readonly code: Promise<ExitCode>; readonly end: (code: ExitCode) => void } {
   const { promise, resolve } = Promise.withResolvers<ExitCode>()
@@ -298,10 +299,26 @@ function readBootPrograms(directory: string): Result<BootPrograms, Failure> {
 
 // ---------------------------------------------------------------- the build
 
-/** The builder is loaded when it is wanted: an image does not build images, so its bundle has none of it. */
-async function runBuild(options: BuildOptions): Promise<number> {
+/** Loaded when it is wanted: an image does not build images, so its bundle has none of it. */
+async function loadBuilder() {
+  if (!existsSync(BUILDER_DIRECTORY)) {
+    return undefined
+  }
   const { buildImage } = await import("../builder/build.ts")
   const { showProgress } = await import("../builder/progress.ts")
+  const { describeBuildError } = await import("../builder/errors.ts")
+  return { buildImage, showProgress, describeBuildError }
+}
+
+async function runBuild(options: BuildOptions): Promise<number> {
+  const builder = await loadBuilder()
+  if (builder === undefined) {
+    return fail({
+      code: CommandExitCode.failed,
+      message: "an image does not build images: use a checkout of the source",
+    })
+  }
+  const { buildImage, showProgress, describeBuildError } = builder
   const interruption = new AbortController()
   for (const signal of ["SIGINT", "SIGTERM"]) {
     process.on(signal, () => interruption.abort())
@@ -314,7 +331,6 @@ async function runBuild(options: BuildOptions): Promise<number> {
     signal: interruption.signal,
   })
   if (!built.ok) {
-    const { describeBuildError } = await import("../builder/errors.ts")
     return fail({ code: CommandExitCode.failed, message: describeBuildError(built.error) })
   }
   const manifest = options.output === "json" ? JSON.stringify(built.value, null, 2) : outDir

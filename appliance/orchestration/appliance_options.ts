@@ -72,7 +72,7 @@ export function parseApplianceOptions(
   })
 }
 
-type Flags = { readonly [name in keyof typeof FLAGS]?: string | undefined }
+type Flags = Readonly<Partial<Record<keyof typeof FLAGS, string | undefined>>>
 
 function parseFlags(args: readonly string[]): Result<Flags, string> {
   try {

@@ -4,8 +4,8 @@
  * with its token still in node.json, and they would found an empty cluster over the lost one.
  *
  * The marker is written when the replica has become a member and before any of its messages leaves the process, so no
- * vote of a process without a marker was ever counted: whatever was acknowledged, a majority of machines has markers, and
- * founding needs all machines without. The file lies in RAM (/run) and ends with the power, as the memory does.
+ * vote of a process without a marker was ever counted: whatever was acknowledged, a majority of machines has markers,
+ * and founding needs all machines without. The file lies in RAM (/run) and ends with the power, as the memory does.
  * Plane: control.
  */
 import { existsSync, writeFileSync } from "node:fs"

@@ -1,4 +1,6 @@
-/** Reads the fields of a JSON object that somebody else wrote: each by hand, with its form and bounds. Plane: control. */
+/**
+ * Reads the fields of a JSON object that somebody else wrote: each by hand, with its form and bounds. Plane: control.
+ */
 import { err, ok, type Result } from "../types/result.ts"
 
 export type JSONObject = Readonly<Record<string, unknown>>

@@ -1,4 +1,7 @@
-/** Warnings that somebody else can cause, kept to one line a kind in a while, so that no peer fills a log. Plane: control. */
+/**
+ * Warnings that somebody else can cause, kept to one line a kind in a while, so that no peer fills a log.
+ * Plane: control.
+ */
 import type { Logger } from "pino"
 import { assert } from "../types/assert.ts"
 

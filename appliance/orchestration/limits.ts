@@ -39,6 +39,9 @@ export type OrchestrationLimits = {
   readonly console_ms: number
   /** Gap between two ticks that shows that this process stood still, so that silence means nothing. */
   readonly stall_ms: number
+  /** The replica's clock after a stall: its longest step, and the part by which it runs faster until it is right. */
+  readonly clock_step_ms_max: number
+  readonly clock_slew_divisor: number
   /** A clean shutdown may take so long. */
   readonly shutdown_ms: number
 }
@@ -64,6 +67,8 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   own_request_ms: 1_000,
   console_ms: 1_000,
   stall_ms: 1_000,
+  clock_step_ms_max: 50,
+  clock_slew_divisor: 8,
   shutdown_ms: 2_000,
 }
 
@@ -85,6 +90,15 @@ export function assertOrchestrationLimits(
     "orchestration limits: a link holds the chunks that a peer may ask for",
   )
   assert(limits.link_idle_ms >= 4 * limits.link_keepalive_ms, "orchestration limits: silence outlasts four keepalives")
+  // A stall of this process must not look like a primary's silence.
+  assert(
+    2 * limits.clock_step_ms_max <= others.process.primary_silent_ms,
+    "orchestration limits: a clock's step is short beside a primary's silence",
+  )
+  assert(
+    limits.clock_step_ms_max >= 2 * others.process.tick_ms,
+    "orchestration limits: a tick that comes late is no stall",
+  )
   assert(limits.link_retry_ms_max >= limits.link_retry_ms, "orchestration limits: backoff grows")
   assert(limits.stall_ms < limits.link_idle_ms, "orchestration limits: a stall is noticed before it looks like silence")
 }

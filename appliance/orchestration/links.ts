@@ -379,8 +379,8 @@ export class Links {
 
   /**
    * Two processes that claim one slot must not take the link from each other in turn, or neither would ever be heard:
-   * the newcomer, most likely the machine that came back, keeps it for a while. In that time it gets its incarnation, and
-   * the other is fenced when it is let in again.
+   * the newcomer, most likely the machine that came back, keeps it for a while. In that time it gets its incarnation,
+   * and the other is fenced when it is let in again.
    */
   #displace(link: Outbound, nonce: number): void {
     if (link.socket !== undefined && link.nonce !== nonce) {
@@ -430,7 +430,9 @@ export class Links {
 
   // ---------------------------------------------------------------- dialling: the links that this replica reads
 
-  /** A peer said hello, so it lives: dial it without waiting, and again when it is another process than we read from. */
+  /**
+   * A peer said hello, so it lives: dial it without waiting, and again when it is another process than we read from.
+   */
   #redial(slot: number, nonce: number): void {
     const link = this.#inbound[slot]
     assert(link !== undefined, "links: an accepted slot is a peer's")
@@ -531,7 +533,9 @@ export class Links {
     link.retryMs = this.#limits.link_retry_ms
   }
 
-  /** False when the link must be closed: whoever sends one frame that is none of ours will not do better with the next. */
+  /**
+   * False when the link must be closed: whoever sends one frame that is none of ours will not do better with the next.
+   */
   #takeFrame(link: Inbound): boolean {
     const { splitter } = link
     const decoded = decodeFrame(splitter.buffer, splitter.frameStart, splitter.frameEnd, this.#wire)

@@ -1,4 +1,7 @@
-/** One line for the person in front of the machine, whenever something changed that a person would look for. Plane: control. */
+/**
+ * One line for the person in front of the machine, whenever something changed that a person would look for.
+ * Plane: control.
+ */
 import { closeSync, existsSync, openSync, write } from "node:fs"
 import type { HostInfo } from "./process_host.ts"
 
@@ -13,7 +16,8 @@ export type ConsoleMachine = {
 const CLUSTER_DIGITS = 8
 
 export function consoleLine({ info, address, clusterID }: ConsoleLineOptions): string {
-  const place = `${info.name} ${address}, slot ${info.slot} of ${info.voters}, cluster ${clusterID.slice(0, CLUSTER_DIGITS)}`
+  const cluster = clusterID.slice(0, CLUSTER_DIGITS)
+  const place = `${info.name} ${address}, slot ${info.slot} of ${info.voters}, cluster ${cluster}`
   const role = info.status === "normal" ? (info.primary_slot === info.slot ? "primary" : "backup") : info.status
   const primary = info.primary_slot < 0 ? "unknown" : String(info.primary_slot)
   const state = `view ${info.view} (primary ${primary}), op ${info.op}, commit ${info.commit}, copies ${info.copies}`

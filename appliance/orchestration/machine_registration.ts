@@ -1,6 +1,6 @@
 /**
- * Writes this machine's own record into the replicated table of machines, once it is a member: through the log, like any
- * command, and again until it is committed. Plane: control.
+ * Writes this machine's own record into the replicated table of machines, once it is a member: through the log, like
+ * any command, and again until it is committed. Plane: control.
  */
 import {
   encodeMachineRecord,

@@ -43,7 +43,7 @@ export type ConfigError =
 export function describeConfigError(error: ConfigError): string {
   switch (error.kind) {
     case "config_missing":
-      return `${error.path} does not exist: the boot server writes it; elsewhere name one with --node or MANDALA_NODE_JSON`
+      return `${error.path} does not exist: the boot server writes it; elsewhere give --node or MANDALA_NODE_JSON`
     case "config_unreadable":
       return `${error.path} cannot be read: ${error.detail}`
     case "config_too_large":

@@ -1,7 +1,7 @@
 /**
- * The one process of a replica's machine: owns the clock, chance, the static buffers, the replica with its state machine,
- * and the links; carries every message between them and the gateway. All runs in one thread, one event at a time:
- * a tick, a frame from a peer, a gateway's message; after each the replica's outbox is drained. Plane: control.
+ * The one process of a replica's machine: owns the clock, chance, the static buffers, the replica with its state
+ * machine, and the links; carries every message between them and the gateway. All runs in one thread, one event at a
+ * time: a tick, a frame from a peer, a gateway's message; after each the replica's outbox is drained. Plane: control.
  */
 import type { Logger } from "pino"
 import { allocateReplicaMemory } from "../replication/replica_memory.ts"
@@ -24,6 +24,7 @@ import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
 import { type LinkCounters, Links, type ListenError } from "./links.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
+import { SlewedClock } from "./slewed_clock.ts"
 import { type TableUsage, tableUsage } from "./table_usage.ts"
 import { monotonicMs, sha256Digest, systemRandom, zlibChecksum } from "./system_ports.ts"
 
@@ -110,6 +111,7 @@ export class ProcessHost {
   #sink: ReplySink | undefined
   #timer: NodeJS.Timeout | undefined
   #now = monotonicMs()
+  readonly #clock: SlewedClock
   #isPumping = false
   #ended = false
   #status: ReplicaStatus = "recovering"
@@ -135,6 +137,11 @@ export class ProcessHost {
       frameBytesMax: frameBytesMax(limits),
     })
     this.#options = options
+    this.#clock = new SlewedClock({
+      start: this.#now,
+      stepMsMax: orchestrationLimits.clock_step_ms_max,
+      slewDivisor: orchestrationLimits.clock_slew_divisor,
+    })
     this.#marker = new FormedMarker(options.runDirectory)
     this.#names = new Array<string>(config.voters).fill("")
     this.#names[slot] = config.machine
@@ -272,7 +279,7 @@ export class ProcessHost {
     return this.#names.map((name, slot) => {
       const place = this.#book.at(slot)
       const isSelf = slot === this.replica.slot
-      const heardAt = Math.max(this.links.heardAt(slot), this.replica.heardAt(slot))
+      const heardAt = this.links.heardAt(slot)
       return {
         slot,
         name,
@@ -303,7 +310,7 @@ export class ProcessHost {
 
   #tick(): void {
     this.#now = monotonicMs()
-    this.replica.tick(this.#now)
+    this.replica.tick(this.#clock.advance(this.#now))
     this.#pump()
     this.#sink?.tick(this.#now)
     this.links.tick(this.#now)

@@ -1,4 +1,7 @@
-/** A machine without a slot: announces itself and waits in the pool. It holds nothing and answers nothing. Plane: control. */
+/**
+ * A machine without a slot: announces itself and waits in the pool. It holds nothing and answers nothing.
+ * Plane: control.
+ */
 import type { Logger } from "pino"
 import { type Announcement, Announcer } from "./announcer.ts"
 import { LimitedLog } from "./limited_log.ts"

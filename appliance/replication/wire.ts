@@ -198,7 +198,9 @@ function tokenBytes(token: string): number {
 
 // ---------------------------------------------------------------- encoding
 
-/** Writes the message's frame into `out` from `offset`; its bytes, or -1 when it doesn't fit before the end of `out`. */
+/**
+ * Writes the message's frame into `out` from `offset`; its bytes, or -1 when it doesn't fit before the end of `out`.
+ */
 export function encodeMessage(message: Message, options: WireOptions, out: Uint8Array, offset: number): number {
   assert(message.cv.length === options.voters, "wire: a crash vector has an entry for each voter")
   assert(message.from >= 0 && message.from < options.voters, "wire: a sender has a slot")
@@ -935,7 +937,9 @@ export class FrameSplitter {
     this.#end += bytes
   }
 
-  /** Takes so many bytes that are no frame, such as a greeting, from the front: their offset, or -1 until they are here. */
+  /**
+   * Takes so many bytes that are no frame, such as a greeting, from the front: their offset, or -1 until they are here.
+   */
   take(bytes: number): number {
     if (this.#end - this.#start < bytes) {
       return -1

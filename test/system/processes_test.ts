@@ -1,6 +1,6 @@
 /**
- * Three real `mandala appliance` processes on loopback: a Redis client writes through one and reads through another, the
- * primary is killed, and a blank process in its slot recovers from its peers. No virtual machines. Plane: control.
+ * Three real `mandala appliance` processes on loopback: a Redis client writes through one and reads through another,
+ * the primary is killed, and a blank process in its slot recovers from its peers. No virtual machines. Plane: control.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"

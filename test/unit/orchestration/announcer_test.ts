@@ -47,7 +47,7 @@ afterEach(() => {
   }
 })
 
-type Scene = { readonly answers: AnnounceAnswer[]; readonly lines: string[]; requests(): number }
+type Scene = { readonly answers: AnnounceAnswer[]; readonly lines: string[]; readonly requests: () => number }
 
 async function scene(respond: (request: IncomingMessage, response: ServerResponse) => void): Promise<Scene> {
   let requests = 0

@@ -1,4 +1,6 @@
-/** node.json and network.json as a boot server and /init write them, and every field that can be wrong. Plane: control. */
+/**
+ * node.json and network.json as a boot server and /init write them, and every field that can be wrong. Plane: control.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

@@ -74,8 +74,10 @@ export class Answers {
       const owner = batch.owner(entry)
       this.#verdicts[entry] = ANSWER
       if (refused > 0) {
-        // Alone at the front of a read there is no more room than it had; a read among writes gets more as a read.
-        const mayFit = first > 0 || (!sent.isRead && batch.isRead(entry))
+        // At the front there is no more room than it had, unless it goes on from where it stopped, or was a read among
+        // writes and may answer more as a read alone.
+        const goesOn = batch.kind(entry) === EntryKind.sum && refused < count
+        const mayFit = first > 0 || goesOn || (!sent.isRead && batch.isRead(entry))
         const isLast = owner === undefined || owner.answeredIn !== this.#serial
         this.#verdicts[entry] = mayFit && isLast ? KEEP : REFUSE
       }

@@ -104,7 +104,7 @@ export class Courier {
       this.#target = hint
     } else {
       this.#hints = 0
-      this.#target = this.#after(from)
+      this.#target = this.#leastAsked(from)
     }
     this.#isSent = false
     this.#backOff(now)
@@ -140,6 +140,15 @@ export class Courier {
 
   #after(slot: number): number {
     return this.#isSlot(slot) ? (slot + 1) % this.#sentTo.length : 0
+  }
+
+  /** The slot that got the fewest copies, other than `but` where there is another. */
+  #leastAsked(but: number): number {
+    let least = this.#after(but)
+    for (let slot = 0; slot < this.#sentTo.length; slot += 1) {
+      least = slot !== but && (this.#sentTo[slot] ?? 0) < (this.#sentTo[least] ?? 0) ? slot : least
+    }
+    return least
   }
 
   #backOff(now: number): void {

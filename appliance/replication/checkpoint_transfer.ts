@@ -1,7 +1,7 @@
 /**
  * Copying the whole arena from one machine to another, chunk by chunk, through one shadow buffer at each end. The
- * donor's copy is frozen at one committed op; the receiver touches its own arena only when the copy is complete (rule 23:
- * nothing is dropped before its replacement is in hand). Plane: control.
+ * donor's copy is frozen at one committed op; the receiver touches its own arena only when the copy is complete (rule
+ * 23: nothing is dropped before its replacement is in hand). Plane: control.
  */
 import { assert } from "../types/assert.ts"
 import type { Digest, DigestFunction } from "../types/contracts.ts"

@@ -1,5 +1,6 @@
 /**
- * Crash vectors (Michael, Ports, Sharma and Szekeres, DISC'17, Algorithm 1): what a replica knows of everybody's crashes.
+ * Crash vectors (Michael, Ports, Sharma and Szekeres, DISC'17, Algorithm 1): what a replica knows of everybody's
+ * crashes.
  *
  * An entry is an incarnation (u32 on the wire, at most INCARNATION_MAX) and a nonce (u32) in one safe integer, so that
  * comparing numbers compares the pair lexicographically: two twins that got the same incarnation stay two (rule 1).

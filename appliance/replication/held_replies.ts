@@ -1,7 +1,7 @@
 /**
- * The replies that a replica holds while it gathers a quorum, one a slot. Rule 7 (re-prune when a vector entry rises) is
- * what we implement; rule 8 (members are pairwise crash-consistent) is what we assert of every quorum that is used.
- * Plane: control.
+ * The replies that a replica holds while it gathers a quorum, one a slot. Rule 7 (re-prune when a vector entry rises)
+ * is what we implement; rule 8 (members are pairwise crash-consistent) is what we assert of every quorum that is
+ * used. Plane: control.
  */
 import { assert } from "../types/assert.ts"
 import { entryAt } from "./crash_vector.ts"
@@ -46,7 +46,9 @@ export class HeldReplies<T extends Held> {
     this.#count = 0
   }
 
-  /** Rule 7: the entry of `slot` rose to `entry`; what an earlier incarnation said no longer counts. True if dropped. */
+  /**
+   * Rule 7: the entry of `slot` rose to `entry`; what an earlier incarnation said no longer counts. True if dropped.
+   */
   prune(slot: number, entry: number): boolean {
     const held = this.#slots[slot]
     if (held === undefined || entryAt(held.cv, slot) >= entry) {

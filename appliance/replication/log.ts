@@ -1,6 +1,6 @@
 /**
- * The log: a fixed ring of entries whose bodies lie in one preallocated buffer. Ops are contiguous from `first` to `op`;
- * `base` is the op before `first`, known by its checksum only (0, or what a checkpoint covers). Plane: control.
+ * The log: a fixed ring of entries whose bodies lie in one preallocated buffer. Ops are contiguous from `first` to
+ * `op`; `base` is the op before `first`, known by its checksum only (0, or what a checkpoint covers). Plane: control.
  */
 import { assert } from "../types/assert.ts"
 import type { Digest } from "../types/contracts.ts"

@@ -2,15 +2,15 @@
  * One replica of Viewstamped Replication for machines that forget: a pure state machine, message in, messages out. The
  * caller owns the network and the clock: it calls `receive` and `tick`, then drains `takeOutgoing`.
  *
- * The protocol is Viewstamped Replication Revisited (Liskov and Cowling, 2012) with four changes, each of which repairs a
- * way to lose an acknowledged write when no machine has a disk:
+ * The protocol is Viewstamped Replication Revisited (Liskov and Cowling, 2012) with four changes, each of which
+ * repairs a way to lose an acknowledged write when no machine has a disk:
  *   - crash vectors on every message, and only crash-consistent quorums (Michael et al., DISC'17);
  *   - a view is left only by a quorum of exit_view, or on evidence of a higher view (rule 13);
  *   - state transfer never drops an entry before its replacement is in hand (rule 23);
  *   - a blank machine recovers with a fresh nonce and never votes until it has (rules 16, 19, 20).
  *
- * Order of reading: receive() and #admit() (what every message passes), normal operation, reads, view change, installing a
- * log, recovery, tick(). Plane: control.
+ * Order of reading: receive() and #admit() (what every message passes), normal operation, reads, view change,
+ * installing a log, recovery, tick(). Plane: control.
  */
 import { assert, unreachable } from "../types/assert.ts"
 import { type Digest, type DigestFunction, Operation, type RandomU32, SessionState } from "../types/contracts.ts"
@@ -1162,8 +1162,8 @@ export class Replica {
       return
     }
     this.#getLogAt = this.#now
-    const op_last = Math.min(last, first + this.#limits.pipeline_max - 1)
-    this.#send(from, { type: "get_log", op_first: first, op_last, ...this.#envelope() })
+    const opLast = Math.min(last, first + this.#limits.pipeline_max - 1)
+    this.#send(from, { type: "get_log", op_first: first, op_last: opLast, ...this.#envelope() })
   }
 
   #onGetLog(message: MessageOf<"get_log">): void {
@@ -1670,7 +1670,8 @@ export class Replica {
     if (this.#target !== undefined && this.#now - this.#targetProgressAt >= this.#process.transfer_silent_ms) {
       this.#target.donor = this.#anotherSlot()
     }
-    const startedAt = this.#target === undefined ? this.#viewChangeAt : Math.max(this.#viewChangeAt, this.#targetProgressAt)
+    const startedAt =
+      this.#target === undefined ? this.#viewChangeAt : Math.max(this.#viewChangeAt, this.#targetProgressAt)
     if (this.#now - startedAt >= this.#viewChangeMs) {
       this.#sendExitView()
     }
@@ -1730,7 +1731,7 @@ export class Replica {
 }
 
 /** Bytes of the id with which a gateway registers a session. */
-export const CLIENT_ID_BYTES = 16
+const CLIENT_ID_BYTES = 16
 
 /** True when headers are an unbroken chain that ends at `op` and reaches down to what is committed. */
 function isSuffix(message: {

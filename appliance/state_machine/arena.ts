@@ -1,6 +1,6 @@
 /**
- * The arena's layout: one preallocated buffer of 4 KiB pages, every table at a fixed place that the cluster limits alone
- * decide. All replicated state lies in these bytes and nowhere else. The first page is the header:
+ * The arena's layout: one preallocated buffer of 4 KiB pages, every table at a fixed place that the cluster limits
+ * alone decide. All replicated state lies in these bytes and nowhere else. The first page is the header:
  *
  *   offset size
  *        0    4  magic "MNDL"
@@ -22,7 +22,7 @@ import { assert } from "../types/assert.ts"
 import { type ClusterLimits, limitsFingerprint } from "../types/limits.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
 
-export const PAGE_BYTES = 4096
+const PAGE_BYTES = 4096
 const MAGIC = 0x4c44_4e4d
 const FORMAT_VERSION = 1
 
@@ -42,7 +42,7 @@ export const HeaderOffset = {
 } as const
 
 /** Size classes of slab blocks: steps of a quarter, so at most a fifth of a block is waste. */
-export const SIZE_CLASS_BYTES_MIN = 32
+const SIZE_CLASS_BYTES_MIN = 32
 const SIZE_CLASSES_MAX = 64
 
 export const SESSION_HEAD_BYTES = 48
@@ -71,40 +71,40 @@ export type ArenaLayout = {
 export type ArenaTable = { readonly name: string; readonly start: number; readonly bytes: number }
 
 export function arenaLayout(limits: ClusterLimits): ArenaLayout {
-  const slab_page_bytes = roundToPage(limits.key_bytes_max + limits.value_bytes_max)
-  const slab_pages = Math.floor(limits.kv_slab_bytes / slab_page_bytes)
-  assert(slab_pages > 0, "arena: kv_slab_bytes holds at least one slab page")
-  let kv_index_slots = 2
-  while (kv_index_slots < 2 * limits.kv_entries_max) {
-    kv_index_slots *= 2
+  const slabPageBytes = roundToPage(limits.key_bytes_max + limits.value_bytes_max)
+  const slabPages = Math.floor(limits.kv_slab_bytes / slabPageBytes)
+  assert(slabPages > 0, "arena: kv_slab_bytes holds at least one slab page")
+  let kvIndexSlots = 2
+  while (kvIndexSlots < 2 * limits.kv_entries_max) {
+    kvIndexSlots *= 2
   }
-  const session_bytes = SESSION_HEAD_BYTES + limits.session_reply_bytes_max
+  const sessionBytes = SESSION_HEAD_BYTES + limits.session_reply_bytes_max
   const sessions = PAGE_BYTES
-  const machines = sessions + roundToPage(limits.sessions_max * session_bytes)
-  const kv_entries = machines + roundToPage(limits.machines_max * MACHINE_RECORD_BYTES)
-  const kv_index = kv_entries + roundToPage(limits.kv_entries_max * KV_ENTRY_BYTES)
-  const kv_heap = kv_index + roundToPage(kv_index_slots * 4)
-  const slab_heads = kv_heap + roundToPage(limits.kv_entries_max * 4)
-  const slab = slab_heads + roundToPage(slab_pages * SLAB_PAGE_HEAD_BYTES)
-  const bytes = slab + slab_pages * slab_page_bytes
-  const class_bytes = sizeClasses(slab_page_bytes)
+  const machines = sessions + roundToPage(limits.sessions_max * sessionBytes)
+  const kvEntries = machines + roundToPage(limits.machines_max * MACHINE_RECORD_BYTES)
+  const kvIndex = kvEntries + roundToPage(limits.kv_entries_max * KV_ENTRY_BYTES)
+  const kvHeap = kvIndex + roundToPage(kvIndexSlots * 4)
+  const slabHeads = kvHeap + roundToPage(limits.kv_entries_max * 4)
+  const slab = slabHeads + roundToPage(slabPages * SLAB_PAGE_HEAD_BYTES)
+  const bytes = slab + slabPages * slabPageBytes
+  const classBytes = sizeClasses(slabPageBytes)
   assert(bytes % PAGE_BYTES === 0, "arena: whole pages")
   assert(bytes < 0x8000_0000, "arena: offsets are 31 bits")
-  assert(HeaderOffset.class_heads + class_bytes.length * 4 <= PAGE_BYTES, "arena: the header is one page")
+  assert(HeaderOffset.class_heads + classBytes.length * 4 <= PAGE_BYTES, "arena: the header is one page")
   return {
     bytes,
     sessions,
-    session_bytes,
+    session_bytes: sessionBytes,
     machines,
-    kv_entries,
-    kv_index,
-    kv_index_slots,
-    kv_heap,
-    slab_heads,
+    kv_entries: kvEntries,
+    kv_index: kvIndex,
+    kv_index_slots: kvIndexSlots,
+    kv_heap: kvHeap,
+    slab_heads: slabHeads,
     slab,
-    slab_page_bytes,
-    slab_pages,
-    class_bytes,
+    slab_page_bytes: slabPageBytes,
+    slab_pages: slabPages,
+    class_bytes: classBytes,
   }
 }
 

@@ -23,7 +23,11 @@ export class BatchReader {
 
   /** Begins at `start`. A DataView is made only when the body lies in another buffer than the last one did. */
   begin(body: Uint8Array, start: number, end: number): void {
-    if (this.#body.buffer !== body.buffer || this.#body.byteOffset !== body.byteOffset || this.#body.length !== body.length) {
+    if (
+      this.#body.buffer !== body.buffer ||
+      this.#body.byteOffset !== body.byteOffset ||
+      this.#body.length !== body.length
+    ) {
       this.#body = body
       this.#view = new DataView(body.buffer, body.byteOffset, body.byteLength)
     }

@@ -1,6 +1,6 @@
 /**
- * The table `kv`: an open-addressing index over fixed entries, keys and values in slabs, deadlines in a binary heap; all
- * of it in the arena. An entry:
+ * The table `kv`: an open-addressing index over fixed entries, keys and values in slabs, deadlines in a binary heap;
+ * all of it in the arena. An entry:
  *
  *   offset size
  *        0    4  hash of the key
@@ -62,7 +62,10 @@ export class KeyValues {
     return this.#view.getUint32(HeaderOffset.kv_count, true)
   }
 
-  /** Reads the key's index slot, so that the first pass over a batch brings it into the cache (PERFORMANCE: 1.47 times). */
+  /**
+   * Reads the key's index slot, so that the first pass over a batch brings it into the cache (PERFORMANCE: 1.47
+   * times).
+   */
   touch(hash: number): number {
     return this.#view.getUint32(this.#layout.kv_index + (hash & this.#mask) * 4, true)
   }
@@ -113,8 +116,8 @@ export class KeyValues {
   }
 
   /**
-   * Stores `value[valueStart, valueEnd)` under `keys[keyStart, keyEnd)`. `entry` is what find() answered. Changes nothing
-   * when it does not fit. The deadline is 0 for none.
+   * Stores `value[valueStart, valueEnd)` under `keys[keyStart, keyEnd)`. `entry` is what find() answered. Changes
+   * nothing when it does not fit. The deadline is 0 for none.
    */
   put(
     entry: number,
@@ -238,7 +241,9 @@ export class KeyValues {
     return entry
   }
 
-  /** Backward-shift deletion: no tombstones, so the index's bytes depend on its content and order of operations only. */
+  /**
+   * Backward-shift deletion: no tombstones, so the index's bytes depend on its content and order of operations only.
+   */
   #removeFromIndex(entry: number): void {
     let hole = this.#hash(entry) & this.#mask
     while (this.#indexAt(hole) !== entry) {

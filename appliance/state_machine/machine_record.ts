@@ -21,9 +21,9 @@
 import { assert } from "../types/assert.ts"
 
 export const MACHINE_RECORD_BYTES = 256
-export const MACHINE_ID_BYTES_MAX = 63
-export const MACHINE_ADDRESS_BYTES_MAX = 47
-export const SLOT_NONE = 255
+const MACHINE_ID_BYTES_MAX = 63
+const MACHINE_ADDRESS_BYTES_MAX = 47
+const SLOT_NONE = 255
 
 export const MachineRole = { replica: 1, standby: 2, boot: 4, worker: 8, export: 16, spare: 32 } as const
 export const MachineStage = { seen: 0, booting: 1, ready: 2, draining: 3, quarantined: 4 } as const
@@ -79,7 +79,10 @@ export function decodeMachineRecord(bytes: Uint8Array, start: number): MachineRe
   const slot = view.getUint8(114)
   let bootId = ""
   for (let index = 0; index < 16; index += 1) {
-    bootId += view.getUint8(136 + index).toString(16).padStart(2, "0")
+    bootId += view
+      .getUint8(136 + index)
+      .toString(16)
+      .padStart(2, "0")
   }
   return {
     machine: getText(view, 0),
@@ -107,7 +110,10 @@ export function isMachineRecord(bytes: Uint8Array, start: number, end: number): 
   return idBytes >= 1 && idBytes <= MACHINE_ID_BYTES_MAX && addressBytes <= MACHINE_ADDRESS_BYTES_MAX
 }
 
-function putText(bytes: Uint8Array, field: { readonly text: string; readonly at: number; readonly bytesMax: number }): void {
+function putText(
+  bytes: Uint8Array,
+  field: { readonly text: string; readonly at: number; readonly bytesMax: number },
+): void {
   const { text, at, bytesMax } = field
   assert(text.length <= bytesMax, "machine record: text too long")
   bytes[at] = text.length

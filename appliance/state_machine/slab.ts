@@ -1,7 +1,7 @@
 /**
- * The slabs of the kv table: blocks of fixed size classes inside slab pages. A page belongs to one class while any of its
- * blocks is in use and returns to the common list when its last is freed, so a table that was full of small values can be
- * filled with large ones. All lists are in the arena; freed bytes are zeroed. A page's head:
+ * The slabs of the kv table: blocks of fixed size classes inside slab pages. A page belongs to one class while any of
+ * its blocks is in use and returns to the common list when its last is freed, so a table that was full of small
+ * values can be filled with large ones. All lists are in the arena; freed bytes are zeroed. A page's head:
  *
  *   offset size
  *        0    1  size class + 1, 0 for a free page
@@ -143,7 +143,10 @@ export class Slab {
     if (previous > 0) {
       this.#view.setUint32(this.#pageHead(previous - 1) + 8, next, true)
     } else {
-      assert(this.#view.getUint32(this.#classHead(sizeClass), true) === page + 1, "slab: a page without a previous is first")
+      assert(
+        this.#view.getUint32(this.#classHead(sizeClass), true) === page + 1,
+        "slab: a page without a previous is first",
+      )
       this.#view.setUint32(this.#classHead(sizeClass), next, true)
     }
     if (next > 0) {

@@ -1,7 +1,7 @@
 /**
- * The replicated state machine: applies committed ops to the arena and answers reads from it. After the same ops the arena
- * has the same bytes on every machine, whatever the machine and however the ops arrived. `apply` is total: any body gets
- * an answer, for an op that could stop one replica would stop them all. Plane: data.
+ * The replicated state machine: applies committed ops to the arena and answers reads from it. After the same ops the
+ * arena has the same bytes on every machine, whatever the machine and however the ops arrived. `apply` is total: any
+ * body gets an answer, for an op that could stop one replica would stop them all. Plane: data.
  */
 import { assert } from "../types/assert.ts"
 import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
@@ -44,16 +44,19 @@ export class ArenaStateMachine implements StateMachine {
   readonly #decimal = new Uint8Array(DECIMAL_BYTES_MAX)
   readonly #put = {
     hash: 0,
+    // Proof: a widening; the field holds any buffer later.
     keys: this.#decimal as Uint8Array,
     keyStart: 0,
     keyEnd: 0,
+    // Proof: as above.
     value: this.#decimal as Uint8Array,
     valueStart: 0,
     valueEnd: 0,
     deadline: 0,
   }
   #commands = 0
-  #touched = 0
+  /** Where the first pass leaves what it read: without a use, an optimizer might drop the reads. */
+  touched = 0
   /* The reply that is being written. */
   #reply: Uint8Array
   #replyView: DataView
@@ -170,7 +173,7 @@ export class ArenaStateMachine implements StateMachine {
     while (!reader.isAtEnd() && this.#commands < this.#limits.batch_commands_max && reader.next()) {
       const hash = hashKey(body, reader.keyStart, reader.keyEnd)
       this.#hashes[this.#commands] = hash
-      this.#touched ^= this.#kv.touch(hash)
+      this.touched ^= this.#kv.touch(hash)
       this.#commands += 1
     }
     reader.begin(body, start, end)
@@ -258,7 +261,8 @@ export class ArenaStateMachine implements StateMachine {
       return this.#writeError(ResultError.reply_bytes_max)
     }
     const isRefused =
-      ((flags & CommandFlag.nx) !== 0 && entry !== ENTRY_NONE) || ((flags & CommandFlag.xx) !== 0 && entry === ENTRY_NONE)
+      ((flags & CommandFlag.nx) !== 0 && entry !== ENTRY_NONE) ||
+      ((flags & CommandFlag.xx) !== 0 && entry === ENTRY_NONE)
     if (isRefused) {
       return answersOld ? this.#get(entry, room) : this.#writeKind(ResultKind.nil)
     }

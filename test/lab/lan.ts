@@ -1,7 +1,7 @@
 /**
- * A virtual LAN: a bridge with the boot server's address, a tap a machine, and router advertisements, since iPXE waits 15 s
- * for one. It is made inside a network namespace that the lab owns, so that ending the namespace ends all of it.
- * Plane: control.
+ * A virtual LAN: a bridge with the boot server's address, a tap a machine, and router advertisements, since iPXE
+ * waits 15 s for one. It is made inside a network namespace that the lab owns, so that ending the namespace ends all
+ * of it. Plane: control.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -45,7 +45,8 @@ export function removeNamespace(name: string): void {
       endProcess(Number(pid))
     }
   }
-  run("lan", ["ip", "netns", "del", name])
+  // Gone already is as good as gone now.
+  void run("lan", ["ip", "netns", "del", name])
 }
 
 function endProcess(pid: number): void {

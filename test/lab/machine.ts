@@ -1,4 +1,7 @@
-/** One machine of the lab: QEMU with firmware that really boots from the network, its console in a file. Plane: control. */
+/**
+ * One machine of the lab: QEMU with firmware that really boots from the network, its console in a file. Plane:
+ * control.
+ */
 import { spawn } from "node:child_process"
 import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
@@ -146,7 +149,21 @@ export async function findAcceleration(image: string): Promise<Acceleration> {
     return "tcg"
   }
   const args = [
-    ...["-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "512", "-nodefaults", "-display", "none", "-vga", "none"],
+    ...[
+      "-accel",
+      "kvm",
+      "-cpu",
+      "host",
+      "-machine",
+      "pc",
+      "-m",
+      "512",
+      "-nodefaults",
+      "-display",
+      "none",
+      "-vga",
+      "none",
+    ],
     ...["-serial", "stdio", "-no-reboot", "-kernel", join(image, "kernel"), "-initrd", join(image, "init.img")],
     ...["-append", "console=ttyS0 rootfstype=ramfs quiet panic=-1"],
   ]

@@ -8,7 +8,7 @@ import { type LabError, labError } from "./host.ts"
 import { LAN } from "./lan.ts"
 import { FAILOVER_MS, JOIN_MS, POLL_MS, SETTLE_MS, WRITES_FIRST, WRITES_SECOND } from "./limits.ts"
 import type { Acceleration, LabMachine } from "./machine.ts"
-import { bootStatus, type BootStatus, fetchJSON, type MachineStatus, primaryOf, STAGES } from "./status.ts"
+import { bootStatus, type BootStatus, type MachineStatus, primaryOf, STAGES } from "./status.ts"
 import type { LiveTable } from "./table.ts"
 import { type ReadCounts, Values, type WriteCounts } from "./values.ts"
 
@@ -168,7 +168,7 @@ class Scene {
     }
     for (const machine of this.#options.machines) {
       this.#noteBoot(machine)
-      await this.#noteCommandLine(machine)
+      this.#noteCommandLine(machine)
     }
     this.#report.power_on_to_joined_ms_max = Math.max(...Object.values(this.#report.power_on_to_joined_ms))
     return ok(null)
@@ -349,10 +349,11 @@ class Scene {
     this.#report.power_on_to_joined_ms[`${machine.kind} boot ${boots.length}`] = stages["joined"] ?? 0
   }
 
-  async #noteCommandLine(machine: LabMachine): Promise<void> {
-    const status = await fetchJSON(`http://${this.#addressOf(machine)}:7443/v1/status`)
-    if (typeof status === "object" && status !== null && "kernel_command_line" in status) {
-      this.#commandLines.set(machine.name, String(status.kernel_command_line))
+  /** /init prints what /proc/cmdline says; the console is cut at its beginning later, so it is read at once. */
+  #noteCommandLine(machine: LabMachine): void {
+    const line = /mandala: \/proc\/cmdline: (.*)/.exec(machine.consoleText())?.[1]
+    if (line !== undefined) {
+      this.#commandLines.set(machine.name, line)
     }
   }
 

@@ -1,7 +1,7 @@
 /**
- * `npm start`: builds the image, makes a virtual LAN, starts the boot server on it, powers on three machines and plays the
- * scene. The process that the person started makes the network namespace and starts itself again inside; when that one
- * ends, however it ends, the namespace and all in it go. Plane: control.
+ * `npm start`: builds the image, makes a virtual LAN, starts the boot server on it, powers on three machines and
+ * plays the scene. The process that the person started makes the network namespace and starts itself again inside;
+ * when that one ends, however it ends, the namespace and all in it go. Plane: control.
  */
 import { spawn, spawnSync } from "node:child_process"
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -261,7 +261,8 @@ function summarize(
   const joined = Object.entries(report.power_on_to_joined_ms).map(([name, ms]) => `${name} ${(ms / 1000).toFixed(1)} s`)
   const lines = [
     `power-on to joined: ${joined.join(", ")}`,
-    `${report.writes_acknowledged} writes acknowledged, ${report.writes_unknown} unknown, ${report.writes_refused} refused`,
+    `${report.writes_acknowledged} writes acknowledged, ${report.writes_unknown} unknown, ` +
+      `${report.writes_refused} refused`,
     `${report.reads_verified} reads verified, ${report.wrong_answers} wrong, ${report.reads_failed} without an answer`,
     `failover ${inSeconds(report.failover_ms)}, recovery ${inSeconds(report.recovery_ms)} from power-on`,
   ]

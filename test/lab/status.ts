@@ -48,7 +48,7 @@ export type BootStatus = {
 }
 
 /** JSON from a server of ours; undefined when it did not answer in time, or not with JSON. */
-export async function fetchJSON(url: string): Promise<unknown> {
+async function fetchJSON(url: string): Promise<unknown> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(HTTP_TIMEOUT_MS) })
     const text = await response.text()

@@ -1,6 +1,7 @@
 /**
  * The scene's data: random values of this run, written through one machine and read back through another, with a real
- * Redis client. Every write is acknowledged, refused or unknown, and only the acknowledged must be there. Plane: control.
+ * Redis client. Every write is acknowledged, refused or unknown, and only the acknowledged must be there. Plane:
+ * control.
  */
 import { randomBytes } from "node:crypto"
 import { Redis } from "ioredis"
@@ -9,7 +10,7 @@ import { CLIENT_COMMAND_MS, CLIENT_CONNECT_MS, PIPELINE } from "./limits.ts"
 export type WriteCounts = { acknowledged: number; unknown: number; refused: number }
 export type ReadCounts = { verified: number; wrong: number; failed: number }
 
-export const DATA_PORT = 6379
+const DATA_PORT = 6379
 
 /** What was acknowledged, by key. */
 export class Values {
@@ -47,7 +48,7 @@ export class Values {
       if (answer.status === "fulfilled" && answer.value === "OK" && pair !== undefined) {
         this.#values.set(pair[0], pair[1])
         counts.acknowledged += 1
-      } else if (answer.status === "rejected" && /^(ERR|BUSY)\b(?!.*unknown:)/.test(String(answer.reason?.message))) {
+      } else if (answer.status === "rejected" && isRefusal(String(answer.reason))) {
         counts.refused += 1
       } else {
         counts.unknown += 1
@@ -79,6 +80,11 @@ export class Values {
     client.disconnect()
     return counts
   }
+}
+
+/** A refusal names its cause and changed nothing; an answer that never came, or says "unknown", may have. */
+function isRefusal(reason: string): boolean {
+  return /ReplyError: (?!ERR unknown:)/.test(reason)
 }
 
 /** A connection to one machine that gives up rather than waits: what to do then is the scene's to say. */

@@ -1,7 +1,7 @@
 /**
- * A simulated gateway with one session: one request in flight, numbers rise by one, a repeat is the same number with the
- * same bytes, and what was not answered in time is unknown (rules 25 and 26). It asks the history whether every answer
- * can be true. Plane: control.
+ * A simulated gateway with one session: one request in flight, numbers rise by one, a repeat is the same number with
+ * the same bytes, and what was not answered in time is unknown (rules 25 and 26). It asks the history whether every
+ * answer can be true. Plane: control.
  */
 import type { Message, MessageOf } from "../../appliance/replication/message.ts"
 import { ResultKind } from "../../appliance/state_machine/command.ts"
@@ -13,7 +13,13 @@ import { CLIENT_RETRY_MS, CLIENT_UNKNOWN_MS } from "./limits.ts"
 type Waiting =
   | { readonly kind: "register"; readonly request: number; readonly body: Uint8Array }
   | { readonly kind: "write"; readonly request: number; readonly body: Uint8Array }
-  | { readonly kind: "read"; readonly read: number; readonly body: Uint8Array; readonly key: string; readonly since: number }
+  | {
+      readonly kind: "read"
+      readonly read: number
+      readonly body: Uint8Array
+      readonly key: string
+      readonly since: number
+    }
 
 export type ClientCounts = { acknowledged: number; reads: number; unknown: number; refused: number }
 
@@ -38,7 +44,12 @@ export class SimulatedClient {
   #target = 0
   #pauseUntil = 0
 
-  constructor(options: { readonly id: number; readonly random: PRNG; readonly history: History; readonly voters: number }) {
+  constructor(options: {
+    readonly id: number
+    readonly random: PRNG
+    readonly history: History
+    readonly voters: number
+  }) {
     this.#id = options.id
     this.#random = options.random
     this.#history = options.history

@@ -1,7 +1,7 @@
 /**
- * A whole cluster in virtual time: production replicas and state machines, a faulty network, machines that crash with the
- * loss of everything they had, pause, and come back blank. One seed gives one run, byte for byte. A run has a phase with
- * faults and a phase without, in which everything must converge. Plane: control.
+ * A whole cluster in virtual time: production replicas and state machines, a faulty network, machines that crash with
+ * the loss of everything they had, pause, and come back blank. One seed gives one run, byte for byte. A run has a
+ * phase with faults and a phase without, in which everything must converge. Plane: control.
  */
 import { createHash } from "node:crypto"
 import { arenaBytes } from "../../appliance/state_machine/arena.ts"
@@ -50,9 +50,23 @@ export type SimulationResult = {
   readonly trace_digest: string
 }
 
-type Machine = { readonly replica: Replica; readonly stateMachine: StateMachine; commit: number; view: number; pausedUntil: number }
+type Machine = {
+  readonly replica: Replica
+  readonly stateMachine: StateMachine
+  commit: number
+  view: number
+  pausedUntil: number
+}
 
-const QUIET: NetworkFaults = { loss: 0, duplicate: 0, replay: 0, hold_back: 0, corrupt: 0, delay_ms_min: 1, delay_ms_max: 5 }
+const QUIET: NetworkFaults = {
+  loss: 0,
+  duplicate: 0,
+  replay: 0,
+  hold_back: 0,
+  corrupt: 0,
+  delay_ms_min: 1,
+  delay_ms_max: 5,
+}
 const TICK_MS = 10
 const TOKEN = "5".repeat(32)
 
@@ -160,7 +174,11 @@ class Simulation {
       }
       this.#tickAll()
     }
-    for (let delivery = this.#network.next(this.#now); delivery !== undefined; delivery = this.#network.next(this.#now)) {
+    for (
+      let delivery = this.#network.next(this.#now);
+      delivery !== undefined;
+      delivery = this.#network.next(this.#now)
+    ) {
       this.#deliver(delivery.to, delivery.message)
     }
   }
@@ -387,11 +405,7 @@ class Simulation {
         return
       }
     }
-    const states = this.#machines.map((machine) =>
-      machine === undefined
-        ? "down"
-        : `${machine.replica.status}/${machine.replica.phase} view ${machine.replica.view} op ${machine.replica.op} commit ${machine.replica.commit}`,
-    )
+    const states = this.#machines.map((machine) => (machine === undefined ? "down" : describeReplica(machine.replica)))
     throw new Violation(`no convergence within ${LIVENESS_PHASE_MS} ms without faults: ${states.join("; ")}`)
   }
 
@@ -408,6 +422,11 @@ class Simulation {
     this.#trace.update(line)
     this.#options.trace?.(line)
   }
+}
+
+function describeReplica(replica: Replica): string {
+  const { status, phase, view, op, commit } = replica
+  return `${status}/${phase} view ${view} op ${op} commit ${commit}`
 }
 
 function served(client: SimulatedClient): number {

@@ -200,7 +200,12 @@ function decodeWrites(body: Uint8Array): Write[] {
     const value = text.decode(body.subarray(keyAt + keyBytes, keyAt + keyBytes + valueBytes))
     at = keyAt + keyBytes + valueBytes
     if (code === CommandCode.set) {
-      writes.push({ kind: "set", key, value, expires: (view.getUint8(keyAt - 15) & CommandFlag.expires) === 0 ? 0 : argument })
+      writes.push({
+        kind: "set",
+        key,
+        value,
+        expires: (view.getUint8(keyAt - 15) & CommandFlag.expires) === 0 ? 0 : argument,
+      })
     } else if (code === CommandCode.del) {
       writes.push({ kind: "del", key })
     } else {

@@ -1,4 +1,7 @@
-/** Bounds of the simulator: small cluster limits, so that rings wrap and tables fill within seconds of virtual time. Plane: control. */
+/**
+ * Bounds of the simulator: small cluster limits, so that rings wrap and tables fill within seconds of virtual time.
+ * Plane: control.
+ */
 import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
 
 export const SIMULATED_LIMITS: ClusterLimits = {

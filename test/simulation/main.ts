@@ -1,4 +1,7 @@
-/** `npm run simulate -- --seed N | --seeds A..B [--trace]`: runs seeds, prints what they reached, stops at a failure. Plane: control. */
+/**
+ * `npm run simulate -- --seed N | --seeds A..B [--trace]`: runs seeds, prints what they reached, stops at a failure.
+ * Plane: control.
+ */
 import { parseArgs } from "node:util"
 import { type SimulationResult, simulate } from "./cluster.ts"
 
@@ -34,7 +37,9 @@ function runSeeds(first: number, last: number, trace: boolean): number {
     const result = simulate(trace ? { seed, trace: (line) => process.stdout.write(`${line}\n`) } : { seed })
     results.push(result)
     if (result.failure !== undefined) {
-      process.stdout.write(`seed ${seed} failed (${result.voters} voters, ${result.virtual_ms} ms): ${result.failure}\n`)
+      process.stdout.write(
+        `seed ${seed} failed (${result.voters} voters, ${result.virtual_ms} ms): ${result.failure}\n`,
+      )
       return 1
     }
     if (results.length % 100 === 0) {
@@ -48,7 +53,8 @@ function runSeeds(first: number, last: number, trace: boolean): number {
     `${results.length} seeds in ${seconds.toFixed(1)} s without a failure; medians a seed: ` +
       `${median((r) => r.commits)} commits, ${median((r) => r.crashes)} crashes, ` +
       `${median((r) => r.view_changes)} view changes, ${median((r) => r.recoveries)} recoveries, ` +
-      `${median((r) => r.checkpoints)} checkpoints, ${median((r) => r.reads)} reads, ${median((r) => r.events)} events\n`,
+      `${median((r) => r.checkpoints)} checkpoints, ${median((r) => r.reads)} reads, ` +
+      `${median((r) => r.events)} events\n`,
   )
   return 0
 }

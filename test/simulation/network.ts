@@ -88,7 +88,11 @@ export class Network {
     } else {
       this.#old[this.#random.below(REPLAY_MAX)] = frame
     }
-    if (HOLDABLE.includes(message.type) && this.#held.length < HELD_MAX && this.#random.chance(faults.hold_back, 1000)) {
+    if (
+      HOLDABLE.includes(message.type) &&
+      this.#held.length < HELD_MAX &&
+      this.#random.chance(faults.hold_back, 1000)
+    ) {
       this.#held.push(frame)
       return
     }

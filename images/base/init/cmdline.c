@@ -56,6 +56,9 @@ void cmdline_read(struct boot *boot) {
   static char text[CMDLINE_BYTES_MAX];
   memset(boot, 0, sizeof *boot);
   if (read_text("/proc/cmdline", text, sizeof text) < 0) return;
+  text[strcspn(text, "\n")] = 0;
+  /* What the machine was really given, for whoever reads its console: nothing on it is a secret. */
+  say("/proc/cmdline: %s", text);
   for (char *rest = text, *word; (word = strsep(&rest, " \n")) != NULL;) {
     if (strncmp(word, "BOOTIF=", 7) == 0) read_bootif(word + 7, boot->mac);
     if (strncmp(word, "mandala.boot=", 13) == 0) read_boot_id(word + 13, boot->boot_id);

@@ -2,7 +2,13 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
-import { COMMAND_HEADER_BYTES, CommandCode, CommandFlag, ResultError, ResultKind } from "../../../appliance/state_machine/command.ts"
+import {
+  COMMAND_HEADER_BYTES,
+  CommandCode,
+  CommandFlag,
+  ResultError,
+  ResultKind,
+} from "../../../appliance/state_machine/command.ts"
 import { type ArenaStateMachine, createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
 import { CLUSTER_LIMITS, type ClusterLimits } from "../../../appliance/types/limits.ts"
@@ -163,21 +169,21 @@ const value = fc.oneof(
 )
 const commandOf: fc.Arbitrary<Command> = fc.oneof(
   fc.record({
-    code: fc.constant(CommandCode.set as number),
+    code: fc.constant<number>(CommandCode.set),
     flags: fc.constantFrom(0, 1, 2, 4, 5, 6, 8, 9, 12),
     argument: fc.bigInt(1n, 500n),
     key,
     value,
   }),
   fc.record({
-    code: fc.constantFrom(CommandCode.get as number, CommandCode.del, CommandCode.exists),
+    code: fc.constantFrom<number[]>(CommandCode.get, CommandCode.del, CommandCode.exists),
     flags: fc.constant(0),
     argument: fc.constant(0n),
     key,
     value: fc.constant(""),
   }),
   fc.record({
-    code: fc.constant(CommandCode.incr_by as number),
+    code: fc.constant<number>(CommandCode.incr_by),
     flags: fc.constant(0),
     argument: number,
     key,

@@ -6,11 +6,12 @@
 import { join } from "node:path"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { compressBase, describeFile, packBase, packInit, ZSTD_LEVEL } from "./archives.ts"
+import { bundle } from "./bundle.ts"
 import type { BuildError } from "./errors.ts"
 import { discard, exists, freeBytes, listNames, makeDirectory, move, remove, writeBytes } from "./files.ts"
 import { readImage } from "./image_files.ts"
 import { compileInit } from "./init_program.ts"
-import { bundleProgram, type InputContext, type Inputs, readInputs } from "./inputs.ts"
+import { type InputContext, type Inputs, readInputs } from "./inputs.ts"
 import { takeKernel } from "./kernel.ts"
 import { BUILDER_LIMITS, ramNeedBytes } from "./limits.ts"
 import { type Compression, encodeManifest, type ImageManifest, MANIFEST_SCHEMA, OUTPUT_NAMES } from "./manifest.ts"
@@ -151,7 +152,7 @@ async function gatherInputs(context: Context): Promise<Result<Inputs, BuildError
   const bundled = await context.step(
     "bundle",
     context.entry,
-    () => bundleProgram(context),
+    () => bundle(context),
     (bytes) => `${context.entry}, ${bytes.length} bytes`,
   )
   if (!bundled.ok) {

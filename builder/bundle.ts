@@ -11,28 +11,33 @@ import { BUILDER_LIMITS } from "./limits.ts"
 const EXTERNAL = ["zx", "esbuild", "*/builder/build.ts", "*/builder/progress.ts"]
 
 /**
- * An ES module, because the composition root awaits at its top. Packages that are CommonJS inside ask for `require`,
- * which such a module does not have.
+ * The first lines of the bundle. An ES module, because the composition root awaits at its top; packages that are
+ * CommonJS inside ask for `require`, which such a module does not have.
+ *
+ * /init starts Node while the network card still negotiates, because Node takes a second to start on a slow machine.
+ * Here it waits until /init has written who it is on the network. /init halts the machine when the network never comes,
+ * so this loop needs no end of its own. It declares nothing outside of its block: esbuild does not know of it.
  */
-const BANNER = `import { createRequire as __createRequire } from "node:module"
+const PROLOGUE = `import { createRequire as __createRequire } from "node:module"
 const require = __createRequire(import.meta.url)
+if (process.env.MANDALA_NETWORK !== undefined) {
+  const { existsSync } = process.getBuiltinModule("node:fs")
+  const sleeper = new Int32Array(new SharedArrayBuffer(4))
+  while (!existsSync(process.env.MANDALA_NETWORK)) {
+    Atomics.wait(sleeper, 0, 0, 5)
+  }
+}
 `
 
-export type BundleOptions = {
-  readonly root: string
-  /** The program, relative to `root`. */
-  readonly entry: string
-  /** Statements that run before anything of the program. */
-  readonly prologue: string
-}
+/** `entry` is relative to `root`. */
+export type Program = { readonly root: string; readonly entry: string }
 
 /** The bundle's bytes; the same sources give the same bytes. */
-export async function bundle(options: BundleOptions): Promise<Result<Uint8Array, BuildError>> {
-  const { root, entry, prologue } = options
+export async function bundle(program: Program): Promise<Result<Uint8Array, BuildError>> {
   try {
     const result = await build({
-      absWorkingDir: root,
-      entryPoints: [entry],
+      absWorkingDir: program.root,
+      entryPoints: [program.entry],
       outfile: "mandala.mjs",
       bundle: true,
       write: false,
@@ -43,7 +48,7 @@ export async function bundle(options: BundleOptions): Promise<Result<Uint8Array,
       legalComments: "none",
       sourcemap: false,
       external: EXTERNAL,
-      banner: { js: `${prologue}${BANNER}` },
+      banner: { js: PROLOGUE },
       logLevel: "silent",
     })
     const file = result.outputFiles[0]

@@ -3,7 +3,6 @@ import { delimiter, join } from "node:path"
 import { assert } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { BUNDLE_PATH, NODE_PATH } from "./archives.ts"
-import { bundle } from "./bundle.ts"
 import { ownerOf } from "./debian.ts"
 import type { BuildError } from "./errors.ts"
 import { exists, listNames, readBytes, resolvePath, sha256 } from "./files.ts"
@@ -36,14 +35,6 @@ export type Inputs = {
   readonly bundle: Uint8Array
   readonly list: readonly ImageInput[]
   readonly key: string
-}
-
-/** The program as one file, with the lines that run before it. */
-export async function bundleProgram(context: InputContext): Promise<Result<Uint8Array, BuildError>> {
-  const prologue = await readBytes(join(context.root, "images/base/prologue.mjs"))
-  return prologue.ok
-    ? bundle({ root: context.root, entry: context.entry, prologue: prologue.value.toString("utf8") })
-    : prologue
 }
 
 export async function readInputs(context: InputContext, bundleBytes: Uint8Array): Promise<Result<Inputs, BuildError>> {

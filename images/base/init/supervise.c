@@ -17,7 +17,7 @@ enum { FILES_MAX = 65536 };
 static pid_t app = -1;
 static int starts;
 
-/* Before the network is up, too: the process waits for NETWORK_PATH (images/base/prologue.mjs). */
+/* Before the network is up, too: the process waits for NETWORK_PATH (builder/bundle.ts). */
 void app_start(void) {
   char starts_text[32];
   sigset_t children, none;

@@ -1,13 +1,12 @@
 /** The bundle: one file that runs by itself, leaves the builder out, and waits for the network. Plane: control. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { bundle } from "../../../builder/bundle.ts"
 
-const PROLOGUE = readFileSync(resolve(import.meta.dirname, "../../../images/base/prologue.mjs"), "utf8")
 /** What the composition root may do: await at its top, ask where it is, load the builder when it is wanted. */
 const ENTRY = `import { existsSync } from "node:fs"
 import { word } from "./word.ts"
@@ -35,7 +34,7 @@ afterEach(() => {
 })
 
 async function bundled(): Promise<string> {
-  const result = await bundle({ root, entry: "appliance/main.ts", prologue: PROLOGUE })
+  const result = await bundle({ root, entry: "appliance/main.ts" })
   return result.ok ? Buffer.from(result.value).toString("utf8") : result.error.kind
 }
 
@@ -78,6 +77,6 @@ test("outside of an image it waits for nothing", async () => {
 
 test("a source that cannot be resolved is named", async () => {
   rmSync(join(root, "appliance/word.ts"))
-  const result = await bundle({ root, entry: "appliance/main.ts", prologue: PROLOGUE })
+  const result = await bundle({ root, entry: "appliance/main.ts" })
   expect(!result.ok && result.error.kind === "bundle_failed" && result.error.detail).toContain("./word.ts")
 })

@@ -1,6 +1,6 @@
 /**
- * What a server says that gives addresses (RFC 2131, 4.3), to boot clients and to all others. It is the authority of its
- * subnet. Plane: control.
+ * What a server says that gives addresses (RFC 2131, 4.3), to boot clients and to all others. It is the authority of
+ * its subnet. Plane: control.
  */
 import { unreachable } from "../../appliance/types/assert.ts"
 import { ADDRESS_NONE, decodeIPv4, encodeIPv4, isSameSubnet } from "../address.ts"

@@ -32,10 +32,10 @@ export const LOG_REPEAT_MS = 60_000
 /** Machines that the two tables above remember; the oldest goes. */
 export const REMEMBERED_MAX = 1_024
 
-/** How long another server may take to answer before this one believes to be alone; a ping check takes a second. */
-export const PROBE_MS = 2_000
-/** Asked again half way, since a switch port that just came up loses the first. */
-export const PROBE_ATTEMPTS = 2
+/** How long another server may take: dnsmasq pings an address for three seconds before it offers it. */
+export const PROBE_MS = 4_000
+/** Asked again, since a switch port that just came up loses the first. */
+export const PROBE_ATTEMPTS = 4
 
 assert(LEASE_BOOT_SECONDS < LEASE_SECONDS, "dhcp limits: firmware's lease is the short one")
 assert(OFFER_HOLD_MS < LEASE_BOOT_SECONDS * 1000, "dhcp limits: an offer ends before the lease it leads to")

@@ -6,7 +6,9 @@ export const MACHINES_MAX = 256
 /** What a machine says of itself is cut to this. */
 export const TEXT_BYTES_MAX = 64
 export const REASON_BYTES_MAX = 160
-/** A machine that fetched its image is given this long from then to its first beacon; a slow disk-less i386 took 40 s. */
+/**
+ * A machine that fetched its image is given this long from then to its first beacon; a slow disk-less i386 took 40 s.
+ */
 export const BEACON_SILENT_MS = 120_000
 /** Firmware that asks again within this time is still at the same boot: EDK2 asks at 0, 4, 12 and 28 s. */
 export const FIRMWARE_SILENT_MS = 60_000

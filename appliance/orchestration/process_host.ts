@@ -22,7 +22,7 @@ import { ExitCode } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
-import { type LinkCounters, Links, type ListenError } from "./links.ts"
+import { Links, type ListenError } from "./links.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
 import { SlewedClock } from "./slewed_clock.ts"
 import { type TableUsage, tableUsage } from "./table_usage.ts"
@@ -231,6 +231,7 @@ export class ProcessHost {
     if (slot === this.replica.slot) {
       this.replica.receive({ ...message, ...envelope })
       this.#pump()
+      this.links.flush()
       return true
     }
     const isSent = this.links.send(slot, { ...message, ...envelope })
@@ -269,10 +270,6 @@ export class ProcessHost {
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
     }
-  }
-
-  get linkCounters(): LinkCounters {
-    return this.links.counters
   }
 
   #members(): HostMember[] {
@@ -316,6 +313,7 @@ export class ProcessHost {
     this.links.tick(this.#now)
   }
 
+  /** What it leads to is written when all that one read brought has been handled (`onRead`). */
   #onPeerMessage(message: Message): void {
     if (message.type === "reply" || message.type === "read_reply") {
       this.#sink?.onReply(message)
@@ -340,7 +338,6 @@ export class ProcessHost {
       }
     }
     this.#isPumping = false
-    this.links.flush()
   }
 
   #drain(): number {

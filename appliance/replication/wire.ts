@@ -40,10 +40,10 @@ import { type ClusterLimits, INCARNATION_MAX, VOTERS_MAX } from "../types/limits
 import type { Result } from "../types/result.ts"
 import type { CrashVector, Message, MessageType, PrepareHeader, ProbeStatus, RequestOutcome } from "./message.ts"
 
-export const WIRE_VERSION = 1
+const WIRE_VERSION = 1
 /** "MDLF" as its bytes lie in the frame. */
 const MAGIC = 0x464c_444d
-export const FRAME_HEADER_BYTES = 44
+const FRAME_HEADER_BYTES = 44
 const VECTOR_ENTRY_BYTES = 8
 const PREPARE_HEADER_BYTES = 77
 const DIGEST_BYTES = 16
@@ -876,7 +876,7 @@ function byCode<T extends string>(codes: Readonly<Record<T, number>>): readonly 
 // ---------------------------------------------------------------- splitting a stream
 
 /** Room that the splitter keeps free for one read; smaller reads cost a system call each. */
-export const READ_ROOM_BYTES = 64 * 1024
+const READ_ROOM_BYTES = 64 * 1024
 
 /** A receive buffer for these limits: a frame that is under way, a whole one behind it, and room to read. */
 export function receiveBufferBytes(limits: ClusterLimits): number {

@@ -12,6 +12,7 @@ import {
 import { LimitedLog } from "../../../appliance/orchestration/limited_log.ts"
 import { ORCHESTRATION_LIMITS } from "../../../appliance/orchestration/limits.ts"
 import { monotonicMs, systemRandom } from "../../../appliance/orchestration/system_ports.ts"
+import { decodeAnnounce } from "../../../pxe/pool/announce.ts"
 
 const QUICK = { ...ORCHESTRATION_LIMITS, announce_ms: 20, announce_timeout_ms: 200 }
 const ANNOUNCEMENT: Announcement = {
@@ -127,4 +128,13 @@ test("an answer in form; a member that is not does not hide the others", () => {
   expect(parseAnnounceAnswer(JSON.stringify({ ...ANSWER, generation: "1" })).ok).toBe(false)
   expect(parseAnnounceAnswer(JSON.stringify({ ...ANSWER, members: new Array(8).fill(member) })).ok).toBe(false)
   expect(parseAnnounceAnswer("{}").ok).toBe(false)
+})
+
+test("the boot server understands what a machine says", () => {
+  const real = { ...ANNOUNCEMENT, machine: "52-54-00-00-00-01", boot_id: "b".repeat(32) }
+  for (const announcement of [real, { ...real, slot: null, status: "spare", primary_slot: null, formed: false }]) {
+    const decoded = decodeAnnounce(new TextEncoder().encode(JSON.stringify(announcement)))
+    expect(decoded.ok).toBe(true)
+    expect(announcement).toMatchObject(decoded.ok ? decoded.value : {})
+  }
 })

@@ -11,6 +11,7 @@ import {
   readNetworkFacts,
   readNodeConfig,
 } from "../../../appliance/orchestration/node_config.ts"
+import { encodeNodeArchive } from "../../../pxe/pool/node_file.ts"
 
 const CONFIG = {
   schema: 1,
@@ -62,6 +63,28 @@ describe("node.json", () => {
       boot_server: "",
       members: [],
     })
+  })
+
+  test("what the boot server puts into a machine's archive is understood, field by field", () => {
+    const written = {
+      machine: "52-54-00-00-00-01",
+      boot_id: "b".repeat(32),
+      slot: 2,
+      voters: 3,
+      cluster_id: "c".repeat(32),
+      generation: 1,
+      epoch: 1,
+      formation_token: "f".repeat(32),
+      boot_server: "http://10.77.0.1:7480",
+      seed: "5".repeat(128),
+      firmware: "uefi",
+    } as const
+    const archive = new TextDecoder("latin1").decode(encodeNodeArchive(written))
+    const text = archive.slice(archive.indexOf("{"), archive.indexOf("}") + 1)
+    const { seed, ...kept } = written
+    const parsedFile = parseNodeConfig(text)
+    expect(text).toContain(seed)
+    expect(parsedFile.ok && parsedFile.value).toMatchObject(kept)
   })
 
   test("a spare has no slot; members may be named", () => {

@@ -55,7 +55,7 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   link_idle_ms: 3_000,
   link_stalled_ms: 10_000,
   link_retry_ms: 50,
-  link_retry_ms_max: 2_000,
+  link_retry_ms_max: 500,
   link_displaced_ms: 2_000,
   announce_ms: 1_000,
   announce_timeout_ms: 2_000,

@@ -1571,7 +1571,9 @@ export class Replica {
       return
     }
     this.#attemptAt = this.#now
-    this.#attemptMs = Math.min(this.#attemptMs * 2, this.#process.retry_ms_max)
+    // A probe is small and whom it waits for may come up any moment: machines that boot together must not sleep long.
+    const attemptMsMax = this.#phase === "probe" ? this.#process.primary_silent_ms : this.#process.retry_ms_max
+    this.#attemptMs = Math.min(this.#attemptMs * 2, attemptMsMax)
     if (this.#phase === "probe") {
       if (this.voters === 1 && this.#token !== "") {
         this.#form()

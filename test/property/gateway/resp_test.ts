@@ -46,11 +46,15 @@ function feed(parser: RequestParser, chunk: Buffer, onCommand: (command: string[
 
 test("arrays of any bytes, split anywhere", () => {
   fc.assert(
-    fc.property(fc.array(commandArbitrary, { maxLength: 10 }), fc.array(fc.nat(), { maxLength: 10 }), (commands, cuts) => {
-      const bytes = Buffer.concat(commands.map((command) => encodeCommand(command.map((word) => Buffer.from(word)))))
-      const expected = commands.map((command) => command.map((word) => Buffer.from(word).toString("latin1")))
-      expect(parseChunks(bytes, cuts)).toEqual({ commands: expected, error: "" })
-    }),
+    fc.property(
+      fc.array(commandArbitrary, { maxLength: 10 }),
+      fc.array(fc.nat(), { maxLength: 10 }),
+      (commands, cuts) => {
+        const bytes = Buffer.concat(commands.map((command) => encodeCommand(command.map((word) => Buffer.from(word)))))
+        const expected = commands.map((command) => command.map((word) => Buffer.from(word).toString("latin1")))
+        expect(parseChunks(bytes, cuts)).toEqual({ commands: expected, error: "" })
+      },
+    ),
     { seed: SEED, numRuns: 500 },
   )
 })
@@ -122,7 +126,23 @@ test("mutated conversations get whole replies and stop nothing behind the parser
   expect(replies).toBeGreaterThan(MUTATED_CONVERSATIONS / 2)
 })
 
-const WORDS = ["SET", "get", "MGET", "DEL", "INCRBY", "HELLO", "3", "CLIENT", "setname", "NX", "GET", "EX", "10", "k", "v"]
+const WORDS = [
+  "SET",
+  "get",
+  "MGET",
+  "DEL",
+  "INCRBY",
+  "HELLO",
+  "3",
+  "CLIENT",
+  "setname",
+  "NX",
+  "GET",
+  "EX",
+  "10",
+  "k",
+  "v",
+]
 const NAMES = ["PING", "ECHO x", 'SET "a\\x41" b', "COMMAND DOCS", "INFO", "EXISTS a b", "DBSIZE", "QUIT", "SELECT 1"]
 
 function conversation(random: PRNG): Buffer {
@@ -138,7 +158,20 @@ function conversation(random: PRNG): Buffer {
   return Buffer.concat(parts)
 }
 
-const TOKENS = ["\r\n", "*", "$", "-", "*-1\r\n", "$-1\r\n", '"', "'", "\0", "99999999999999999999", "*1025\r\n", "$524288\r\n"]
+const TOKENS = [
+  "\r\n",
+  "*",
+  "$",
+  "-",
+  "*-1\r\n",
+  "$-1\r\n",
+  '"',
+  "'",
+  "\0",
+  "99999999999999999999",
+  "*1025\r\n",
+  "$524288\r\n",
+]
 
 function mutate(random: PRNG, bytes: Buffer): Buffer {
   let mutant = bytes

@@ -29,6 +29,8 @@ class FaultyCluster extends ClusterOfOne {
   readonly #random: PRNG
   #posts: Post[] = []
   #primary = 0
+  /** Until then requests arrive and answers don't. */
+  #cutUntil = 0
   isCalm = false
   lost = 0
   repeated = 0
@@ -52,7 +54,12 @@ class FaultyCluster extends ClusterOfOne {
     if (!this.isCalm && this.#random.chance(1, 20)) {
       return false
     }
-    this.#post({ at: this.#arrival(), kind: "request", slot, message: { ...message, body: Uint8Array.from(message.body) } })
+    this.#post({
+      at: this.#arrival(),
+      kind: "request",
+      slot,
+      message: { ...message, body: Uint8Array.from(message.body) },
+    })
     return true
   }
 
@@ -66,11 +73,14 @@ class FaultyCluster extends ClusterOfOne {
   }
 
   #arrival(): number {
-    return this.now + (this.isCalm ? 10 : this.#random.chance(1, 50) ? this.#random.below(3_000) : this.#random.below(60))
+    return (
+      this.now + (this.isCalm ? 10 : this.#random.chance(1, 50) ? this.#random.below(3_000) : this.#random.below(60))
+    )
   }
 
   #post(post: Post): void {
-    if (!this.isCalm && this.#random.chance(1, 12)) {
+    const isCut = post.kind === "reply" && this.now < this.#cutUntil
+    if (isCut || (!this.isCalm && this.#random.chance(1, 12))) {
       this.lost += 1
       return
     }
@@ -87,6 +97,9 @@ class FaultyCluster extends ClusterOfOne {
     }
     if (!this.isCalm && this.#random.chance(1, 300)) {
       this.#registerStranger()
+    }
+    if (!this.isCalm && this.#random.chance(1, 1_500)) {
+      this.#cutUntil = this.now + REQUEST_TIMEOUT_MS / 2 + this.#random.below(REQUEST_TIMEOUT_MS)
     }
     const due = this.#posts.filter((post) => post.at <= this.now)
     this.#posts = this.#posts.filter((post) => post.at > this.now)

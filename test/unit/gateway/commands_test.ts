@@ -94,7 +94,10 @@ const LIFE: readonly Case[] = [
   ],
   ["GET nothing", "_|"],
   ["MGET nothing", "*1|_|"],
-  ["COMMAND DOCS dbsize", "%1|$6|dbsize|%4|$7|summary|$16|Counts the keys.|$5|since|$5|1.0.0|$5|group|$6|server|$10|complexity|$4|O(1)|"],
+  [
+    "COMMAND DOCS dbsize",
+    "%1|$6|dbsize|%4|$7|summary|$16|Counts the keys.|$5|since|$5|1.0.0|$5|group|$6|server|$10|complexity|$4|O(1)|",
+  ],
   ["QUIT", "+OK|"],
 ]
 
@@ -155,14 +158,18 @@ test("what is too long is refused by the name of its limit, and nothing else is 
   )
   expect(ask("GET", "long")).toBe(`$65536\r\n${value}\r\n`)
   const key = "k".repeat(257)
-  for (const command of [["GET", key], ["SET", key, "v"], ["DEL", "a", key], ["MGET", key], ["INCR", key]]) {
+  for (const command of [
+    ["GET", key],
+    ["SET", key, "v"],
+    ["DEL", "a", key],
+    ["MGET", key],
+    ["INCR", key],
+  ]) {
     expect(ask(...command)).toBe("-ERR key_bytes_max: the key has 257 bytes, at most 256 are stored\r\n")
   }
   expect(ask("SET", "k".repeat(256), "v")).toBe("+OK\r\n")
   expect(ask("ECHO", Buffer.alloc(70_000))).toBe("-ERR echo_bytes_max: a message has at most 65536 bytes\r\n")
-  expect(ask("CLIENT", "SETNAME", "n".repeat(65))).toBe(
-    "-ERR client_name_bytes_max: a name has at most 64 bytes\r\n",
-  )
+  expect(ask("CLIENT", "SETNAME", "n".repeat(65))).toBe("-ERR client_name_bytes_max: a name has at most 64 bytes\r\n")
   expect(ask("CLIENT", "SETNAME", "a b")).toMatch(/^-ERR Client names cannot contain/)
 })
 

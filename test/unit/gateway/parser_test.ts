@@ -43,7 +43,12 @@ const CASES: Case[] = [
     commands: [["PING"]],
     error: "ERR Protocol error: expected '$', got '+'",
   },
-  { what: "a byte that can't be shown", bytes: "*1\r\n\n", commands: [], error: "ERR Protocol error: expected '$', got '?'" },
+  {
+    what: "a byte that can't be shown",
+    bytes: "*1\r\n\n",
+    commands: [],
+    error: "ERR Protocol error: expected '$', got '?'",
+  },
   { what: "no number of bulks", bytes: "*x\r\n", commands: [], error: "ERR Protocol error: invalid multibulk length" },
   { what: "a plus", bytes: "*+1\r\n", commands: [], error: "ERR Protocol error: invalid multibulk length" },
   { what: "nothing", bytes: "*\r\n", commands: [], error: "ERR Protocol error: invalid multibulk length" },
@@ -61,7 +66,12 @@ const CASES: Case[] = [
     error: `ERR Protocol error: invalid multibulk length: arguments_max is ${ARGUMENTS_MAX}`,
   },
   { what: "a negative bulk", bytes: "*1\r\n$-1\r\n", commands: [], error: "ERR Protocol error: invalid bulk length" },
-  { what: "a bulk of no number", bytes: "*1\r\n$a\r\n", commands: [], error: "ERR Protocol error: invalid bulk length" },
+  {
+    what: "a bulk of no number",
+    bytes: "*1\r\n$a\r\n",
+    commands: [],
+    error: "ERR Protocol error: invalid bulk length",
+  },
   {
     what: "a bulk above the limit, before a byte of it came",
     bytes: `*1\r\n$${BULK_BYTES_MAX + 1}\r\n`,
@@ -74,7 +84,12 @@ const CASES: Case[] = [
     commands: [],
     error: "ERR Protocol error: expected CRLF behind a bulk string",
   },
-  { what: "an open quote", bytes: 'SET "a\r\n', commands: [], error: "ERR Protocol error: unbalanced quotes in request" },
+  {
+    what: "an open quote",
+    bytes: 'SET "a\r\n',
+    commands: [],
+    error: "ERR Protocol error: unbalanced quotes in request",
+  },
   {
     what: "a closing quote amid a word",
     bytes: '"a"b\r\n',

@@ -210,7 +210,12 @@ test("evicted after a second copy was sent: nobody knows of the first", () => {
 
 test("an answer that is none is as good as silence", () => {
   sendRegistered("INCR a")
-  for (const body of [[9], [ResultKind.integer, 1], [ResultKind.ok, ResultKind.ok], [ResultKind.bytes, 255, 0, 0, 0, 1]]) {
+  for (const body of [
+    [9],
+    [ResultKind.integer, 1],
+    [ResultKind.ok, ResultKind.ok],
+    [ResultKind.bytes, 255, 0, 0, 0, 1],
+  ]) {
     port.answer("ok", Buffer.from(body), { to: port.sent[1] ?? port.last })
   }
   expect(client.take()).toBe("")
@@ -311,7 +316,5 @@ test("a command that found the reply full is refused when a later one was applie
 test("an answer that is too long for any reply is refused by name", () => {
   send("MGET a b", "GET c")
   port.answer("ok", Buffer.concat([NIL, FULL, NIL]))
-  expect(client.take()).toBe(
-    "-ERR read_reply_bytes_max: one answer has at most 1048576 bytes\r\n$-1\r\n",
-  )
+  expect(client.take()).toBe("-ERR read_reply_bytes_max: one answer has at most 1048576 bytes\r\n$-1\r\n")
 })

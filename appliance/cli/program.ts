@@ -1,6 +1,6 @@
 /**
- * What an operator types: the commands, their options and examples. Data goes to stdout, talk to stderr, and every failure
- * is one line that says what to do. Serving and building are brought by main.ts. Plane: control.
+ * What an operator types: the commands, their options and examples. Data goes to stdout, talk to stderr, and every
+ * failure is one line that says what to do. Serving and building are brought by main.ts. Plane: control.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
 import { chooseEndpoint, exitCodeOf, fetchDocument } from "./api_client.ts"
@@ -81,7 +81,7 @@ export async function runProgram(
 }
 
 /** The program as commander knows it. `onCode` gets the exit code of the command that ran. */
-export function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: number) => void): Command {
+function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: number) => void): Command {
   const program = new Command("mandala")
     .description("Turns a pile of recycled machines into one computer that lives only in memory.")
     .exitOverride()

@@ -20,11 +20,21 @@ export function statusText(document: JSONObject): string {
   const facts: readonly (readonly [string, string])[] = [
     [
       "machine",
-      `${name(machine)}, slot ${show(machine, "slot")}, ${clean(textAt(machine, "status") ?? "")}, up ${since(machine, "uptime_ms")}, version ${clean(textAt(machine, "version") ?? "")}`,
+      [
+        name(machine),
+        `slot ${show(machine, "slot")}`,
+        clean(textAt(machine, "status") ?? ""),
+        `up ${since(machine, "uptime_ms")}`,
+        `version ${clean(textAt(machine, "version") ?? "")}`,
+      ].join(", "),
     ],
     [
       "cluster",
-      `${isTrueAt(cluster, "is_healthy") ? "healthy" : "NOT HEALTHY"}, ${copies} ${copies === 1 ? "copy" : "copies"}, quorum margin ${show(cluster, "quorum_margin")}`,
+      [
+        isTrueAt(cluster, "is_healthy") ? "healthy" : "NOT HEALTHY",
+        `${copies} ${copies === 1 ? "copy" : "copies"}`,
+        `quorum margin ${show(cluster, "quorum_margin")}`,
+      ].join(", "),
     ],
     ["primary", primary === undefined ? "none known" : `${name(primary)}, slot ${show(primary, "slot")}`],
     ["log", `view ${show(cluster, "view")}, op ${show(cluster, "op")}, commit ${show(cluster, "commit")}`],

@@ -2,8 +2,8 @@
  * Turns what came back for a batch into the replies of its connections, each in the order of its commands.
  *
  * A command that the state machine refused because the batch's reply was full is not an error to a client that knows
- * nothing of batches: it is kept and sent again, unless a later command of the same connection was applied already (then
- * sending it again would change the order, and the client is told). Plane: data.
+ * nothing of batches: it is kept and sent again, unless a later command of the same connection was applied already
+ * (then sending it again would change the order, and the client is told). Plane: data.
  */
 import { ResultKind } from "../state_machine/command.ts"
 import { assert } from "../types/assert.ts"

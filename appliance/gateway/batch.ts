@@ -274,7 +274,7 @@ export class Batch {
     this.#keptBytes = 0
   }
 
-  /** Keeps `entry` with its commands from `command` on, `count` of them. `partial`: what its answered commands summed to. */
+  /** Keeps `entry` with `count` of its commands, from `command` on. `partial`: the sum of those that were answered. */
   keep(entry: number, command: number, count: number, partial: number): void {
     const to = this.#keptEntries
     assert(to <= entry && this.#keptCommands <= command, "batch: what is kept moves down")

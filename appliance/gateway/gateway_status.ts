@@ -1,4 +1,4 @@
-/** What a gateway knows of itself. snake_case: it leaves the process in INFO, /v1/status and /metrics. Plane: control. */
+/** What a gateway knows of itself. snake_case: it leaves the process in INFO and /v1/status. Plane: control. */
 import type { SessionCounters } from "./session.ts"
 
 export type GatewayCounters = SessionCounters & {

@@ -1,4 +1,4 @@
-/** What a client may ask of the server itself: HELLO, AUTH, INFO, COMMAND, and the texts of what is not known. Plane: control. */
+/** What a client may ask of the server itself, and what it is told of commands that there are not. Plane: control. */
 import type { Connection } from "./connection.ts"
 import type { GatewayStatus } from "./gateway_status.ts"
 import type { ReplicaPort } from "./port.ts"
@@ -7,12 +7,13 @@ import type { RequestParser } from "./resp/parser.ts"
 import type { ReplyWriter } from "./resp/reply_writer.ts"
 
 /** The Redis whose behaviour this is; clients choose by it which commands they send. */
-export const REDIS_VERSION = "7.2.0"
+const REDIS_VERSION = "7.2.0"
 /** Quotes of a client's own words in errors, as long as Redis's. */
 const QUOTE_BYTES_MAX = 128
 
 const AUTH_REFUSED =
-  "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+  "ERR AUTH <password> called without any password configured for the default user. " +
+  "Are you sure your configuration is correct?"
 
 export class Introspection {
   readonly #port: ReplicaPort

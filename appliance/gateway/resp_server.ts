@@ -1,6 +1,6 @@
 /**
- * RESP on a TCP port: the only file that knows both sockets and the gateway. Accepted sockets have no `onread` in Node 24,
- * so chunks come as `data` events; each turn's answers leave in one write. Plane: control.
+ * RESP on a TCP port: the only file that knows both sockets and the gateway. Accepted sockets have no `onread` in
+ * Node 24, so chunks come as `data` events; each turn's answers leave in one write. Plane: control.
  */
 import { createServer, type Server, type Socket } from "node:net"
 import { assert } from "../types/assert.ts"

@@ -266,8 +266,8 @@ export class Session {
   }
 
   /**
-   * The session is gone from the table. A request that every machine it went to refused was never given an op number, so
-   * it may be sent again under a new session; of any other nobody knows.
+   * The session is gone from the table. A request that every machine it went to refused was never given an op number,
+   * so it may be sent again under a new session; of any other nobody knows.
    */
   #onEvicted(from: number, now: number): void {
     if (this.#state !== "requesting") {

@@ -1,4 +1,4 @@
-/** What a RESP client is told when a command was not done, or nobody knows. Each names the limit and its number. Plane: control. */
+/** What a client is told when a command was not done, or nobody knows: the limit and its number. Plane: control. */
 import { ResultError } from "../state_machine/command.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX, REQUEST_TIMEOUT_MS } from "./limits.ts"
@@ -27,11 +27,13 @@ export class Texts {
 
   constructor(limits: ClusterLimits) {
     this.#limits = limits
-    this.busy = `ERR busy: requests_queue_max: ${limits.batch_commands_max} commands or ${limits.batch_bytes_max} bytes of them wait for a primary already; the command was not applied`
-    this.replyTooLong = `ERR session_reply_bytes_max: the answers of one batch have at most ${limits.session_reply_bytes_max} bytes`
+    const waiting = `${limits.batch_commands_max} commands or ${limits.batch_bytes_max} bytes of them`
+    this.busy = `ERR busy: requests_queue_max: ${waiting} wait for a primary already; the command was not applied`
+    const { session_reply_bytes_max, kv_slab_bytes } = limits
+    this.replyTooLong = `ERR session_reply_bytes_max: a batch is answered with at most ${session_reply_bytes_max} bytes`
     this.readReplyTooLong = `ERR read_reply_bytes_max: one answer has at most ${limits.read_reply_bytes_max} bytes`
     this.#entriesFull = `ERR kv_entries_max: at most ${limits.kv_entries_max} keys are stored`
-    this.#slabFull = `ERR kv_slab_bytes: keys and values have at most ${limits.kv_slab_bytes} bytes, and no room of this size is left`
+    this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${kv_slab_bytes} bytes of keys and values`
     this.#machinesFull = `ERR machines_max: at most ${limits.machines_max} machines are known`
   }
 

@@ -11,12 +11,12 @@ export const STAR = 42
 export const PLUS = 43
 export const MINUS = 45
 export const ZERO = 48
-export const NINE = 57
+const NINE = 57
 export const COLON = 58
 export const BACKSLASH = 92
 export const UNDERSCORE = 95
-export const LOWER_A = 97
-export const LOWER_F = 102
+const LOWER_A = 97
+const LOWER_F = 102
 export const LOWER_X = 120
 
 export function isDigit(byte: number | undefined): boolean {

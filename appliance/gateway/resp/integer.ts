@@ -1,6 +1,6 @@
 /**
- * Reads the integers that clients write as text, as strictly as Redis's string2ll: an optional minus, no plus, no leading
- * zero, no blanks, within 64 signed bits. The value is left in halves, so nothing is allocated. Plane: data.
+ * Reads the integers that clients write as text, as strictly as Redis's string2ll: an optional minus, no plus, no
+ * leading zero, no blanks, within 64 signed bits. The value is left in halves, so nothing is allocated. Plane: data.
  */
 import { MINUS, ZERO } from "./characters.ts"
 

@@ -8,8 +8,13 @@ import { ClusterOfOne } from "./cluster_of_one.ts"
 import { encodeCommand, TestClient } from "./test_client.ts"
 
 const AUTH_ERROR =
-  "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+  "-ERR AUTH <password> called without any password configured for the default user. " +
+  "Are you sure your configuration is correct?"
 const NOT_AN_INTEGER = "-ERR value is not an integer or out of range"
+
+const greeting = (protocol: number): string =>
+  `$6|server|$5|redis|$7|version|$5|7.2.0|$5|proto|:${protocol}|$2|id|:1|` +
+  "$4|mode|$10|standalone|$4|role|$6|master|$7|modules|*0|"
 
 type Case = readonly [command: string, reply: string]
 
@@ -81,17 +86,11 @@ const LIFE: readonly Case[] = [
   ["HELLO x", "-ERR Protocol version is not an integer or out of range|"],
   ["HELLO 3 FOO", "-ERR Syntax error in HELLO option 'FOO'|"],
   ["HELLO 3 AUTH user secret", `${AUTH_ERROR}|`],
-  [
-    "HELLO 2 SETNAME eve",
-    "*14|$6|server|$5|redis|$7|version|$5|7.2.0|$5|proto|:2|$2|id|:1|$4|mode|$10|standalone|$4|role|$6|master|$7|modules|*0|",
-  ],
+  ["HELLO 2 SETNAME eve", `*14|${greeting(2)}`],
   ["CLIENT GETNAME", "$3|eve|"],
   ["foo bar", "-ERR unknown command 'foo', with args beginning with: 'bar' |"],
   ["FLUSHALL", "-ERR unknown command 'FLUSHALL', with args beginning with: |"],
-  [
-    "HELLO 3",
-    "%7|$6|server|$5|redis|$7|version|$5|7.2.0|$5|proto|:3|$2|id|:1|$4|mode|$10|standalone|$4|role|$6|master|$7|modules|*0|",
-  ],
+  ["HELLO 3", `%7|${greeting(3)}`],
   ["GET nothing", "_|"],
   ["MGET nothing", "*1|_|"],
   [

@@ -74,12 +74,13 @@ test("machines: the replicated table, with the last contact of those that are th
       cluster.gateway.call(call, { onResult: () => resolve() })
     })
   }
-  const { machines } = JSON.parse((await get("/v1/machines")).body)
-  expect(machines).toEqual([
+  const document: unknown = JSON.parse((await get("/v1/machines")).body)
+  const machines = [
     { ...record, roles: ["replica", "boot"], stage: "ready", firmware: "bios", is_primary: true, last_contact_ms: 0 },
     // Its slot is another machine's by now.
     expect.objectContaining({ machine: "gone", is_primary: false, last_contact_ms: null }),
-  ])
+  ]
+  expect(document).toEqual({ schema: 1, machines })
 })
 
 test("without a primary the machines are unavailable, and the machine is not healthy", async () => {

@@ -1,4 +1,4 @@
-/** RESP requests, byte-exact, whole and byte by byte; texts of errors as Redis says them (networking.c). Plane: control. */
+/** RESP requests, byte-exact, whole and byte by byte; errors as Redis says them (networking.c). Plane: control. */
 import { expect, test } from "vitest"
 import {
   ARGUMENT_BYTES_MAX,

@@ -2,6 +2,7 @@
  * Executes one parsed command: answers it here, or encodes it into the batch that its session fills. Every answer,
  * refusals included, takes its turn behind the earlier ones of its connection. Plane: data.
  */
+import { EXPIRES_MS_MAX } from "../state_machine/batch_reader.ts"
 import { CommandCode, CommandFlag } from "../state_machine/command.ts"
 import { assert, unreachable } from "../types/assert.ts"
 import type { ClusterLimits } from "../types/limits.ts"
@@ -15,8 +16,6 @@ import type { RequestParser } from "./resp/parser.ts"
 import type { ReplyWriter } from "./resp/reply_writer.ts"
 import type { Texts } from "./texts.ts"
 
-/** A century, as the state machine's own bound: one longer expiry would make the whole batch malformed. */
-const EXPIRY_MS_MAX = 3_155_760_000_000
 const MS_PER_SECOND = 1000
 
 export type ExecutorOptions = {
@@ -431,7 +430,7 @@ export class CommandExecutor {
     }
     const ms = toSafeInteger(this.#integer) * unit
     // NaN, a number beyond 2^53, is neither.
-    if (!(ms > 0 && ms <= EXPIRY_MS_MAX)) {
+    if (!(ms > 0 && ms <= EXPIRES_MS_MAX)) {
       return "ERR invalid expire time in 'set' command"
     }
     this.#fields.flags |= CommandFlag.expires

@@ -73,7 +73,7 @@ export type BatchForm = (typeof BatchForm)[keyof typeof BatchForm]
 
 const SET_FLAGS = CommandFlag.nx | CommandFlag.xx | CommandFlag.get | CommandFlag.expires
 /** A century: deadlines stay safe integers. */
-const EXPIRES_MS_MAX = 3_155_760_000_000
+export const EXPIRES_MS_MAX = 3_155_760_000_000
 
 /** Judges form only: codes, flags, lengths, counts. What depends on state is refused in apply. */
 export function batchForm(reader: BatchReader, limits: ClusterLimits): BatchForm {

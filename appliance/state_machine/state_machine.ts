@@ -62,6 +62,7 @@ export class ArenaStateMachine implements StateMachine {
   #replyView: DataView
   #replyAt = 0
   #replyMax = 0
+  #isReplyFull = false
 
   constructor(options: ArenaOptions) {
     this.#limits = options.limits
@@ -177,12 +178,18 @@ export class ArenaStateMachine implements StateMachine {
       this.#commands += 1
     }
     reader.begin(body, start, end)
+    this.#isReplyFull = false
     for (let command = 0; command < this.#commands; command += 1) {
       reader.next()
       const before = this.#replyAt
       // What the following commands need at the least is not this one's to use.
       const room = this.#replyMax - this.#replyAt - (this.#commands - command - 1) * ERROR_BYTES
-      this.#executeOne(body, this.#hashes[command] ?? 0, now, room)
+      if (this.#isReplyFull) {
+        // In order: what follows a command that had no room must not happen before it. The asker repeats the rest.
+        this.#writeError(ResultError.reply_bytes_max)
+      } else {
+        this.#executeOne(body, this.#hashes[command] ?? 0, now, room)
+      }
       assert(this.#replyAt > before, "state machine: every command has a result")
     }
     assert(this.#replyAt <= this.#replyMax, "state machine: a reply is bounded")
@@ -486,6 +493,7 @@ export class ArenaStateMachine implements StateMachine {
   }
 
   #writeError(error: number): void {
+    this.#isReplyFull = this.#isReplyFull || error === ResultError.reply_bytes_max
     this.#replyView.setUint8(this.#replyAt, ResultKind.error)
     this.#replyView.setUint8(this.#replyAt + 1, error)
     this.#replyAt += ERROR_BYTES

@@ -270,6 +270,9 @@ class Simulation {
     if (replica.commit < machine.commit || replica.view < machine.view) {
       throw new Violation(`slot ${slot}: commit or view number fell`)
     }
+    if (replica.counters.divergent_entry > 0) {
+      throw new Violation(`slot ${slot}: a peer has another entry of this very view`)
+    }
     machine.view = replica.view
     if (replica.commit === machine.commit) {
       return

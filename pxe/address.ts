@@ -39,12 +39,6 @@ export function decodeIPv4(bytes: Uint8Array | undefined): number | undefined {
   return a * 0x100_0000 + b * 0x1_0000 + c * 0x100 + d
 }
 
-/** The network's part of a /`prefix`, as a mask. */
-export function netmaskOf(prefix: number): number {
-  assert(Number.isInteger(prefix) && prefix >= 0 && prefix <= 32, "address: a prefix is 0 to 32")
-  return prefix === 0 ? 0 : (ADDRESS_BROADCAST << (32 - prefix)) >>> 0
-}
-
 export function isSameSubnet(a: number, b: number, netmask: number): boolean {
   return (a & netmask) >>> 0 === (b & netmask) >>> 0
 }

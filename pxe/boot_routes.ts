@@ -1,6 +1,6 @@
 /**
- * Which URL means what: joins the decisions of pool/ and the scripts to HTTP. Total for every request. Plane:
- * control.
+ * Which URL means what: joins the decisions of pool/ and the scripts to HTTP. Total for every request.
+ * Plane: control.
  */
 import { unreachable } from "../appliance/types/assert.ts"
 import { parseMAC } from "./address.ts"

@@ -13,6 +13,8 @@ export const OUTPUT_BYTES_MAX = 8 * 1024 * 1024
 
 /** A scene that acknowledged fewer writes than this has shown nothing. */
 export const SCENE_WRITES_MIN = 1_000
+/** Machines that must halt: too little memory, and a damaged image. */
+export const BAD_BOOT_CASES = 2
 
 /** Far above what was measured (README.md): a slow machine passes, a hang doesn't. */
 export const PHASE_SECONDS_MAX = {
@@ -26,4 +28,5 @@ export const PHASE_SECONDS_MAX = {
   simulation: 480,
   processes: 240,
   scene: 600,
+  bad_boots: 300,
 } as const

@@ -1,6 +1,6 @@
 /**
- * Asks whether another DHCP server is on the LAN, as any client would, before this one gives addresses. Plane:
- * control.
+ * Asks whether another DHCP server is on the LAN, as any client would, before this one gives addresses.
+ * Plane: control.
  */
 import type { Socket } from "node:dgram"
 import { ok, type Result } from "../../appliance/types/result.ts"

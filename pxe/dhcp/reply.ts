@@ -1,6 +1,6 @@
 /**
- * What every answer has in common: what it repeats of the request, what it says of booting, where it goes. Plane:
- * control.
+ * What every answer has in common: what it repeats of the request, what it says of booting, where it goes.
+ * Plane: control.
  */
 import { ADDRESS_BROADCAST, ADDRESS_NONE, encodeIPv4, formatIPv4 } from "../address.ts"
 import { answeredClass, type BootClient } from "./client.ts"

@@ -1,6 +1,6 @@
 /**
- * What a running appliance tells the boot server about once a second: read from JSON that anybody may send. Plane:
- * control.
+ * What a running appliance tells the boot server about once a second: read from JSON that anybody may send.
+ * Plane: control.
  */
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { parseIPv4, parseMAC } from "../address.ts"

@@ -6,6 +6,8 @@ export const MACHINES_MAX = 8
 export const MEMORY_MIB_DEFAULT = 1024
 export const MEMORY_MIB_MIN = 64
 export const MEMORY_MIB_MAX = 16_384
+/** Enough for kernel and archives to be unpacked, too little for the program: /init must refuse it. */
+export const MEMORY_MIB_SMALL = 320
 
 export const POLL_MS = 200
 /** One request to the boot server or to a machine. */
@@ -18,6 +20,8 @@ export const TOOL_TIMEOUT_MS = 10_000
 export const SERVE_READY_MS = 60_000
 /** Three machines at once under emulation take 25 to 60 s on two cores; a busy host three times as long. */
 export const JOIN_MS = 240_000
+/** From power-on to the reason why a machine halts. */
+export const HALT_MS = 120_000
 /** From the loss of a primary to the first write that is acknowledged. */
 export const FAILOVER_MS = 60_000
 /** How long the whole of the cluster may take to show one view after a change. */

@@ -1,6 +1,6 @@
 /**
- * One machine of the lab: QEMU with firmware that really boots from the network, its console in a file. Plane:
- * control.
+ * One machine of the lab: QEMU with firmware that really boots from the network, its console in a file.
+ * Plane: control.
  */
 import { spawn } from "node:child_process"
 import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from "node:fs"

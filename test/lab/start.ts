@@ -8,6 +8,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
+import { type BadBootsReport, runBadBoots } from "./bad_boots.ts"
 import { Child, type LabError, labError } from "./host.ts"
 import {
   createDirectory,
@@ -27,12 +28,12 @@ import {
   POLL_MS,
   SERVE_READY_MS,
 } from "./limits.ts"
-import { findAcceleration, LabMachine, MACHINE_KINDS } from "./machine.ts"
+import { type Acceleration, findAcceleration, LabMachine, MACHINE_KINDS } from "./machine.ts"
 import { runScene, type SceneReport } from "./scene.ts"
 import { bootStatus } from "./status.ts"
 import { LiveTable } from "./table.ts"
 
-const USAGE = `usage: npm start -- [--once] [--report FILE] [--memory MIB] [--machines N] [--image DIR]
+const USAGE = `usage: npm start -- [--once] [--report FILE] [--memory MIB] [--machines N] [--image DIR] [--bad-boots]
 
 Boots three machines without disks in a virtual LAN, writes values, cuts the power of the primary and of another,
 and reads the values back. On a terminal it then stays up until Ctrl-C.
@@ -42,6 +43,7 @@ and reads the values back. On a terminal it then stays up until Ctrl-C.
   --memory MIB    RAM of each machine (default ${MEMORY_MIB_DEFAULT})
   --machines N    machines to power on, 3 to ${MACHINES_MAX} (default 3; more than three are spares)
   --image DIR     the image to boot (default build/image, built first)
+  --bad-boots     instead: a machine with too little memory, and one whose image arrived damaged
 
   npm start                                 watch it, and try redis-cli on it
   npm start -- --once --report r.json       the same without a terminal`
@@ -57,6 +59,7 @@ type Options = {
   readonly memoryMib: number
   readonly machines: number
   readonly image: string | undefined
+  readonly badBoots: boolean
 }
 
 process.exitCode = await main()
@@ -82,6 +85,7 @@ function readOptions(): Options | "help" | undefined {
         memory: { type: "string", default: String(MEMORY_MIB_DEFAULT) },
         machines: { type: "string", default: "3" },
         image: { type: "string" },
+        "bad-boots": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     })
@@ -95,7 +99,11 @@ function readOptions(): Options | "help" | undefined {
       process.stderr.write(`--machines is 3 to ${MACHINES_MAX}, not '${values.machines}'\n`)
       return undefined
     }
-    return values.help ? "help" : { once: values.once, report: values.report, memoryMib, machines, image: values.image }
+    if (values.help) {
+      return "help"
+    }
+    const { once, report, image, "bad-boots": badBoots } = values
+    return { once, report, image, badBoots, memoryMib, machines }
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`)
     return undefined
@@ -170,7 +178,7 @@ async function inside(options: Options): Promise<number> {
     process.stderr.write(`${result.error.message}\n`)
     return EXIT_FAILED
   }
-  return result.value.ok ? 0 : EXIT_FAILED
+  return result.value ? 0 : EXIT_FAILED
 }
 
 type Stage = {
@@ -181,7 +189,8 @@ type Stage = {
   readonly isStopping: () => boolean
 }
 
-async function play(stage: Stage): Promise<Result<SceneReport, LabError>> {
+/** True when all of it held. */
+async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   const { options, directory, children, machines } = stage
   const radvd = createLAN(directory)
   if (!radvd.ok) {
@@ -194,6 +203,9 @@ async function play(stage: Stage): Promise<Result<SceneReport, LabError>> {
     return served
   }
   const acceleration = await findAcceleration(image)
+  if (options.badBoots) {
+    return playBadBoots(stage, { image, acceleration })
+  }
   for (let number = 1; number <= options.machines; number += 1) {
     const kind = MACHINE_KINDS[(number - 1) % MACHINE_KINDS.length] ?? "bios-virtio"
     machines.push(new LabMachine({ number, kind, directory, memoryMib: options.memoryMib, acceleration }))
@@ -217,7 +229,27 @@ async function play(stage: Stage): Promise<Result<SceneReport, LabError>> {
   if (process.stdout.isTTY === true && !options.once && !stage.isStopping()) {
     await stayUp(machines, table, stage.isStopping)
   }
-  return ok(report)
+  return ok(report.ok)
+}
+
+async function playBadBoots(
+  stage: Stage,
+  lab: { readonly image: string; readonly acceleration: Acceleration },
+): Promise<Result<boolean, LabError>> {
+  const { directory, children, machines, options } = stage
+  const report = await runBadBoots({
+    directory,
+    machines,
+    ...lab,
+    serve: async (image) => {
+      await children.pop()?.stop()
+      return startBootServer({ image, directory, children })
+    },
+    say: (text) => void process.stdout.write(`${text}\n`),
+  })
+  writeReport(report, options.report)
+  process.stdout.write(report.ok ? "bad boots: ok\n" : `bad boots: failed: ${report.failure ?? ""}\n`)
+  return ok(report.ok)
 }
 
 async function startBootServer(start: {
@@ -248,7 +280,7 @@ async function startBootServer(start: {
   )
 }
 
-function writeReport(report: SceneReport, file: string | undefined): void {
+function writeReport(report: SceneReport | BadBootsReport, file: string | undefined): void {
   if (file !== undefined) {
     writeFileSync(resolve(file), `${JSON.stringify(report, null, 2)}\n`)
   }

@@ -1,7 +1,7 @@
 /**
  * The scene's data: random values of this run, written through one machine and read back through another, with a real
- * Redis client. Every write is acknowledged, refused or unknown, and only the acknowledged must be there. Plane:
- * control.
+ * Redis client. Every write is acknowledged, refused or unknown, and only the acknowledged must be there.
+ * Plane: control.
  */
 import { randomBytes } from "node:crypto"
 import { Redis } from "ioredis"

@@ -1,6 +1,6 @@
 /** The phases of the suite: what each runs, how long it may take, and how to read what it did. Plane: control. */
 import { existsSync, readFileSync } from "node:fs"
-import { PHASE_SECONDS_MAX, SCENE_WRITES_MIN } from "../limits.ts"
+import { BAD_BOOT_CASES, PHASE_SECONDS_MAX, SCENE_WRITES_MIN } from "../limits.ts"
 import type { CommandEnd } from "./command.ts"
 
 /** `visited` counts what the phase looked at; a phase that visited nothing has failed, whatever its exit code. */
@@ -70,6 +70,14 @@ export const PHASES: readonly Phase[] = [
     args: (report) => ["test/lab/start.ts", "--once", "--report", report],
     count: countScene,
   },
+  {
+    name: "bad_boots",
+    what: "too little memory, a damaged image: machines that halt and say why (npm start -- --bad-boots)",
+    isCheck: false,
+    secondsMax: PHASE_SECONDS_MAX.bad_boots,
+    args: (report) => ["test/lab/start.ts", "--bad-boots", "--image", "build/image", "--report", report],
+    count: countBadBoots,
+  },
 ]
 
 /** Where the scene leaves its report for a person to read; the others' are temporary. */
@@ -133,6 +141,13 @@ export function countScene(end: CommandEnd, report: string): Count {
   const isKept = writes >= SCENE_WRITES_MIN && reads >= writes && readsFailed === 0 && wrong === 0
   const isPassed = end.end === "exited" && end.code === 0 && isKept
   return { passed: isPassed ? 1 : 0, failed: isPassed ? 0 : 1, skipped: 0, visited: reads, unit: "reads" }
+}
+
+/** Both machines halted for their reason, and said so in both places. */
+export function countBadBoots(end: CommandEnd, report: string): Count {
+  const [cases = 0] = readNumbers(report, ["cases_passed"]) ?? []
+  const isPassed = end.end === "exited" && end.code === 0 && cases === BAD_BOOT_CASES
+  return { passed: isPassed ? 1 : 0, failed: isPassed ? 0 : 1, skipped: 0, visited: cases, unit: "machines" }
 }
 
 /** The named numbers of a JSON file; undefined when there is no such file or one of them is missing. */

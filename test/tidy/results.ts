@@ -21,8 +21,8 @@ const RESULT = /^(Promise<)?(Result|Ok|Err)</
 export type ResultCheck = { readonly violations: readonly Violation[]; readonly callsVisited: number }
 
 /**
- * Judges every statement of the project at `configPath` that is a call. The way not to look at a Result is `void call()`
- * with a comment, there or on the line before, that says why.
+ * Judges every statement of the project at `configPath` that is a call. The way not to look at a Result is `void
+ * call()` with a comment, there or on the line before, that says why.
  */
 export function checkResults(root: string, configPath: string): ResultCheck {
   const compiler = new API({ cwd: root })

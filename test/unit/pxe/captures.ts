@@ -1,4 +1,6 @@
-/** Packets as firmware sent them, from a capture of QEMU 7.2 with its iPXE ROM and with OVMF 2022.11. Plane: control. */
+/**
+ * Packets as firmware sent them, from a capture of QEMU 7.2 with its iPXE ROM and with OVMF 2022.11. Plane: control.
+ */
 
 /** Pairs of digits; `..N` stands for N zero bytes, blanks for nothing. */
 export function fromHex(text: string): Uint8Array {

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { afterAll, expect, test } from "vitest"
 import { RUN_SECONDS_MAX } from "../../limits.ts"
 import type { CommandEnd } from "../../runner/command.ts"
-import { type Count, countScene, countTests, PHASES } from "../../runner/phases.ts"
+import { type Count, countBadBoots, countScene, countTests, PHASES } from "../../runner/phases.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "mandala-phases-"))
 const report = join(folder, "report.json")
@@ -73,6 +73,15 @@ test("the scene passes only when every write of at least a thousand was read bac
   }
   expect(count({}, { code: 1 })).toMatchObject({ passed: 0, failed: 1 })
   expect(countScene(exited, join(folder, "none.json"))).toMatchObject({ passed: 0, failed: 1 })
+})
+
+test("bad boots pass only when every machine halted as it should", () => {
+  writeFileSync(report, JSON.stringify({ cases_passed: 2 }))
+  expect(countBadBoots(exited, report)).toMatchObject({ passed: 1, failed: 0, visited: 2 })
+  expect(countBadBoots({ ...exited, code: 1 }, report)).toMatchObject({ passed: 0, failed: 1 })
+  writeFileSync(report, JSON.stringify({ cases_passed: 1 }))
+  expect(countBadBoots(exited, report)).toMatchObject({ passed: 0, failed: 1 })
+  expect(countBadBoots(exited, join(folder, "none.json"))).toMatchObject({ passed: 0, failed: 1 })
 })
 
 test("no phase may take longer than the whole", () => {

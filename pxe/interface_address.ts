@@ -3,9 +3,8 @@
  * switched off has none, and is just where a boot server waits. The kernel's own tables know it all the same.
  * Plane: control.
  */
-import { existsSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { networkInterfaces } from "node:os"
-import { join } from "node:path"
 import { assert } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { isSameSubnet, parseIPv4 } from "./address.ts"
@@ -16,9 +15,6 @@ export type InterfaceError =
   | { readonly kind: "interface_not_found"; readonly others: readonly string[] }
   | { readonly kind: "interface_without_ipv4" }
 
-/** What Linux takes for an interface's name (15 bytes), less what could leave its folder. */
-const NAME = /^[\w@:-][\w.@:-]{0,14}$/
-
 export function findInterfaceAddress(name: string): Result<InterfaceAddress, InterfaceError> {
   const listed = networkInterfaces()
   const ipv4 = listed[name]?.find((one) => one.family === "IPv4")
@@ -27,7 +23,11 @@ export function findInterfaceAddress(name: string): Result<InterfaceAddress, Int
   if (address !== undefined && netmask !== undefined) {
     return ok({ address, netmask })
   }
-  if (!NAME.test(name) || !existsSync(join("/sys/class/net", name))) {
+  // Not /sys/class/net: that shows the network namespace of whoever mounted it.
+  const names = readTable("/proc/net/dev")
+    .split("\n")
+    .map((line) => line.split(":")[0]?.trim())
+  if (!names.includes(name) || name === "") {
     return err({ kind: "interface_not_found", others: Object.keys(listed) })
   }
   const found = findWithoutLink(name, readTable("/proc/net/route"), readTable("/proc/net/fib_trie"))

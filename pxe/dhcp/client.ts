@@ -15,8 +15,8 @@ export type BootClient =
   /** A boot client for which there is no program to boot. */
   | { readonly kind: "unknown_architecture"; readonly architecture: number }
 
-export const CLASS_PXE = "PXEClient"
-export const CLASS_HTTP = "HTTPClient"
+const CLASS_PXE = "PXEClient"
+const CLASS_HTTP = "HTTPClient"
 const USER_CLASS_IPXE = "iPXE"
 /** In `PXEClient:Arch:00007:UNDI:003016`; for clients that leave option 93 out. */
 const CLASS_ARCHITECTURE = /^(?:PXE|HTTP)Client:Arch:([0-9]{5})(?::|$)/

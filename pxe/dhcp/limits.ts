@@ -11,8 +11,6 @@ export const HEADERS_BYTES = 28
 export const MESSAGE_BYTES_MIN = 576
 export const MESSAGE_BYTES_MAX = HEADERS_BYTES + PACKET_BYTES_MAX
 export const OPTION_BYTES_MAX = 255
-export const FILE_BYTES_MAX = 127
-export const SNAME_BYTES_MAX = 63
 
 /** An offered address is kept for the machine that was offered it. */
 export const OFFER_HOLD_MS = 60_000

@@ -220,7 +220,7 @@ function architectureOf(packet: DHCPPacket): { readonly architecture?: number } 
   return client.kind === "unknown_architecture" ? { architecture: client.architecture } : {}
 }
 
-export function makeCounters(): DHCPCounters {
+function makeCounters(): DHCPCounters {
   return {
     received: 0,
     malformed: 0,

@@ -5,7 +5,7 @@ import { HEX_128 } from "./announce.ts"
 import type { Firmware } from "./ledger.ts"
 
 /** Where it lies in the booted machine. The directory comes with the archive. */
-export const NODE_FILE_PATH = "etc/mandala/node.json"
+const NODE_FILE_PATH = "etc/mandala/node.json"
 /** It carries a token and a seed. */
 const NODE_FILE_MODE = 0o400
 const NODE_SCHEMA = 1

@@ -7,7 +7,7 @@ import { BLOCK_BYTES_LIMIT, OPTIONS_MAX, REQUEST_BYTES_MAX } from "./limits.ts"
 const OPCODE_BYTES = 2
 const HEADER_BYTES = 4
 
-export const Opcode = { rrq: 1, wrq: 2, data: 3, ack: 4, error: 5, oack: 6 } as const
+const Opcode = { rrq: 1, wrq: 2, data: 3, ack: 4, error: 5, oack: 6 } as const
 
 export const ErrorCode = {
   undefined: 0,

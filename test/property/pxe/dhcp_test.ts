@@ -145,7 +145,7 @@ type Step = {
 function requestOf({ machine, type, wanted, isOurs, form }: Step): DHCPPacket {
   const address = FIRST + wanted
   const bytes = Uint8Array.of(10, 77, 0, 100 + wanted)
-  const options = new Map([[Option.message_type, Uint8Array.of(type)] as [number, Uint8Array]])
+  const options = new Map<number, Uint8Array>([[Option.message_type, Uint8Array.of(type)]])
   const isGivingBack = type === MessageType.release || type === MessageType.decline
   if ((form === "selecting" && type !== MessageType.discover) || isGivingBack) {
     options.set(Option.server, Uint8Array.of(10, 77, 0, isOurs ? 1 : 2))

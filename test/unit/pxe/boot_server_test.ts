@@ -1,8 +1,8 @@
-/** The whole boot server on a virtual cable, against busybox's DHCP client, with tshark as the referee. Plane: control. */
+/** The whole boot server on a virtual cable, with busybox's DHCP client and tshark for a referee. Plane: control. */
 import { spawnSync } from "node:child_process"
-import { join } from "node:path"
 import { beforeAll, describe, expect, test } from "vitest"
 import { LEASE_SECONDS } from "../../../pxe/dhcp/limits.ts"
+import { SCENE_FILE } from "./namespace_scene.ts"
 
 const SCENE_MS_MAX = 50_000
 /** Program and the Debian package that has it. */
@@ -22,15 +22,14 @@ beforeAll(() => {
   }
   // Without root a user namespace makes us root over the network namespace only.
   const root = process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"]
-  const script = join(import.meta.dirname, "namespace_scene.ts")
-  const scene = spawnSync("unshare", [...root, "--net", process.execPath, script], {
+  const scene = spawnSync("unshare", [...root, "--net", process.execPath, SCENE_FILE], {
     encoding: "utf8",
     timeout: SCENE_MS_MAX,
     env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` },
   })
   expect(scene.status, scene.stderr).toBe(0)
   const parsed: unknown = JSON.parse(scene.stdout)
-  report = Object.fromEntries(Object.entries(Object(parsed)))
+  report = typeof parsed === "object" && parsed !== null ? { ...parsed } : {}
 })
 
 describe("what keeps it from starting is said with what to do", () => {

@@ -56,6 +56,9 @@ async function until(what: string, isDone: () => boolean): Promise<void> {
   throw new Error(`did not come within ${WAIT_MS} ms: ${what}`)
 }
 
+/** What the test runs. */
+export const SCENE_FILE = import.meta.filename
+
 const children: ChildProcess[] = []
 
 function start(command: string, ...args: readonly string[]): ChildProcess & { readonly pid: number } {
@@ -127,7 +130,7 @@ async function scene(folder: string): Promise<object> {
 
   run(...there, "ip", "address", "add", "10.99.0.50/24", "dev", "there")
   // Not spawnSync: the server in this process must go on answering.
-  const second = spawn(there[0], [...there.slice(1), process.execPath, import.meta.filename, "second"])
+  const second = spawn(there[0], [...there.slice(1), process.execPath, SCENE_FILE, "second"])
   children.push(second)
   report["second"] = (await text(second.stdout)).trim()
   const status = await fetch(`${server.value.url}/status`)
@@ -164,4 +167,6 @@ async function main(): Promise<void> {
   }
 }
 
-await main()
+if (import.meta.main) {
+  await main()
+}

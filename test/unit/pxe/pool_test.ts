@@ -84,7 +84,7 @@ describe("the ledger", () => {
     expect(ledger.find(A)).toMatchObject({ boot_count: 1, stage_times: { firmware: 0, script: 31_000 } })
   })
 
-  test("a boot begins anew: by firmware after a boot program, by iPXE after a script, by either after a long time", () => {
+  test("a boot begins anew: firmware after a boot program, iPXE after a script, either after long silence", () => {
     const ledger = new Ledger()
     ledger.onDiscover(A, ipxe(1), 0)
     ledger.onScript(A, script("1"), 1)

@@ -115,16 +115,25 @@ describe("a client by hand", () => {
 
   const rrq = (file: string, mode = "octet"): Uint8Array => encodeTFTP({ kind: "rrq", file, mode, options: new Map() })
 
-  async function ask(bytes: Uint8Array, port: number): Promise<{ readonly packet: TFTPPacket; readonly port: number }> {
-    const answered = once(client, "message")
+  type Answer = { readonly packet: TFTPPacket; readonly port: number }
+
+  function nextMessage(socket: Socket): Promise<Answer> {
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    socket.once("message", (bytes, from) => {
+      const packet = decodeTFTP(bytes)
+      if (packet.ok) {
+        resolve({ packet: packet.value, port: from.port })
+      } else {
+        reject(new Error(packet.error.kind))
+      }
+    })
+    return promise
+  }
+
+  async function ask(bytes: Uint8Array, port: number): Promise<Answer> {
+    const answered = nextMessage(client)
     client.send(bytes, port, "127.0.0.1")
-    const [message, from]: unknown[] = await answered
-    const decoded = message instanceof Uint8Array ? decodeTFTP(message) : undefined
-    const isFrom = typeof from === "object" && from !== null && "port" in from && typeof from.port === "number"
-    if (decoded?.ok !== true || !isFrom) {
-      throw new Error("no answer that could be read")
-    }
-    return { packet: decoded.value, port: Number(from.port) }
+    return await answered
   }
 
   test("is answered from a fresh port, and a stranger at that port with an error that ends nothing", async () => {
@@ -133,10 +142,9 @@ describe("a client by hand", () => {
     expect(first.port).not.toBe(server.port)
 
     const stranger = createSocket("udp4")
-    const told = once(stranger, "message")
+    const told = nextMessage(stranger)
     stranger.send(encodeTFTP({ kind: "ack", block: 1 }), first.port, "127.0.0.1")
-    const [message]: unknown[] = await told
-    expect(message instanceof Uint8Array && decodeTFTP(message)).toMatchObject({ value: { kind: "error", code: 5 } })
+    expect((await told).packet).toMatchObject({ kind: "error", code: 5 })
     stranger.close()
 
     const second = await ask(encodeTFTP({ kind: "ack", block: 1 }), first.port)

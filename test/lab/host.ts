@@ -1,6 +1,6 @@
 /** Programs of the host that the lab runs: bounded in time, ended by pid, never left behind. Plane: control. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { openSync } from "node:fs"
+import { closeSync, openSync } from "node:fs"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { STOP_MS, TOOL_TIMEOUT_MS } from "./limits.ts"
 
@@ -56,6 +56,7 @@ export class Child {
     const [program = "", ...args] = options.command
     const log = openSync(options.logFile, "a", 0o600)
     this.#process = spawn(program, args, { stdio: ["ignore", log, log], env: options.env ?? process.env })
+    closeSync(log)
     this.#ended = new Promise((resolve) => {
       const end = (code: number | null): void => {
         this.#exited = true

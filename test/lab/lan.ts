@@ -3,11 +3,12 @@
  * waits 15 s for one. It is made inside a network namespace that the lab owns, so that ending the namespace ends all
  * of it. Plane: control.
  */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { accessSync, constants, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { Child, type LabError, labError, run, runAll } from "./host.ts"
+import { REMOVE_ATTEMPTS_MAX, REMOVE_RETRY_MS } from "./limits.ts"
 
 export const LAN = {
   bridge: "br0",
@@ -17,36 +18,54 @@ export const LAN = {
   ipv6: "fd77::1",
 } as const
 
-const NAMESPACE_PREFIX = "mandala-lab-"
-const DIRECTORY_PREFIX = "mandala-lab-"
+/** Of namespaces and of directories; then follows the pid of the process that removes them. */
+const PREFIX = "mandala-lab-"
+const NAME = /^mandala-lab-(\d+)/
+const TUN = "/dev/net/tun"
 
 /** The name of the namespace of the lab process `pid`. */
 export function namespaceName(pid: number): string {
-  return `${NAMESPACE_PREFIX}${pid}`
+  return `${PREFIX}${pid}`
+}
+
+/** Whether this user may make taps; in one line what to do when not. */
+export function checkTun(): Result<null, LabError> {
+  if (!existsSync(TUN)) {
+    const how = "load the module (modprobe tun), or allow the device in this container"
+    return err(labError("lan", `${TUN} is missing: ${how}`))
+  }
+  try {
+    accessSync(TUN, constants.R_OK | constants.W_OK)
+    return ok(null)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    return err(labError("lan", `${TUN} cannot be used (${why}): run as root (sudo npm start)`))
+  }
 }
 
 export function createNamespace(name: string): Result<null, LabError> {
-  if (!existsSync("/dev/net/tun")) {
-    return err(
-      labError(
-        "lan",
-        "/dev/net/tun is missing: load the module with 'modprobe tun', or allow the device in this container",
-      ),
-    )
+  const made = run("lan", ["ip", "netns", "add", name])
+  if (made.ok) {
+    return ok(null)
   }
-  return runAll("lan", [["ip", "netns", "add", name]])
+  const message = `no network namespace can be made here: ${made.error.message}; a container needs CAP_SYS_ADMIN for it`
+  return err(labError("lan", message))
 }
 
 /** Ends every process inside, then the namespace with its bridge and taps. */
-export function removeNamespace(name: string): void {
-  const pids = run("lan", ["ip", "netns", "pids", name])
-  if (pids.ok) {
-    for (const pid of pids.value.split("\n").filter((line) => /^\d+$/.test(line))) {
+export async function removeNamespace(name: string): Promise<void> {
+  for (let attempt = 0; attempt < REMOVE_ATTEMPTS_MAX; attempt += 1) {
+    const pids = run("lan", ["ip", "netns", "pids", name])
+    const alive = pids.ok ? pids.value.split("\n").filter((line) => /^\d+$/.test(line)) : []
+    if (alive.length === 0) {
+      break
+    }
+    for (const pid of alive) {
       endProcess(Number(pid))
     }
+    await new Promise((resolve) => setTimeout(resolve, REMOVE_RETRY_MS))
   }
-  // Gone already is as good as gone now.
-  void run("lan", ["ip", "netns", "del", name])
+  run("lan", ["ip", "netns", "del", name])
 }
 
 function endProcess(pid: number): void {
@@ -59,20 +78,22 @@ function endProcess(pid: number): void {
 }
 
 /** Namespaces and directories of labs that were killed: ours by name, and their process is gone. */
-export function removeLeftovers(): number {
+export async function removeLeftovers(): Promise<number> {
   let removed = 0
   const list = run("lan", ["ip", "netns", "list"])
   for (const line of list.ok ? list.value.split("\n") : []) {
-    const match = /^mandala-lab-(\d+)/.exec(line)
+    const match = NAME.exec(line)
     if (match !== null && !existsSync(`/proc/${match[1]}`)) {
-      removeNamespace(`${NAMESPACE_PREFIX}${match[1]}`)
+      await removeNamespace(match[0])
       removed += 1
     }
   }
   for (const entry of readdirSync(tmpdir())) {
-    const match = /^mandala-lab-(\d+)-/.exec(entry)
-    if (match !== null && !existsSync(`/proc/${match[1]}`)) {
-      rmSync(join(tmpdir(), entry), { recursive: true, force: true })
+    const match = NAME.exec(entry)
+    const path = join(tmpdir(), entry)
+    // Another user's lab is theirs to remove.
+    if (match !== null && !existsSync(`/proc/${match[1]}`) && statSync(path).uid === process.getuid?.()) {
+      rmSync(path, { recursive: true, force: true })
       removed += 1
     }
   }
@@ -81,7 +102,7 @@ export function removeLeftovers(): number {
 
 /** A directory for consoles and logs, named after the process that removes it. */
 export function createDirectory(): string {
-  return mkdtempSync(join(tmpdir(), `${DIRECTORY_PREFIX}${process.pid}-`))
+  return mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`))
 }
 
 /** Makes the bridge and the advertisements; call it inside the namespace. */

@@ -28,6 +28,9 @@ export const FAILOVER_MS = 60_000
 export const SETTLE_MS = 60_000
 /** Everything that a child was told to end gets this long before it is killed. */
 export const STOP_MS = 5_000
+/** A killed process of the namespace may take a moment to go. */
+export const REMOVE_ATTEMPTS_MAX = 50
+export const REMOVE_RETRY_MS = 20
 /** KVM either runs the image's kernel to its first word within this time or is not used. */
 export const KVM_TRY_MS = 5_000
 

@@ -5,8 +5,8 @@
 import { spawn } from "node:child_process"
 import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { err, ok, type Result } from "../../appliance/types/result.ts"
-import { Child, type LabError, labError } from "./host.ts"
+import { ok, type Result } from "../../appliance/types/result.ts"
+import { Child, type LabError } from "./host.ts"
 import { createTap } from "./lan.ts"
 import { CONSOLE_BYTES_MAX, KVM_TRY_MS } from "./limits.ts"
 
@@ -16,8 +16,29 @@ export const MACHINE_KINDS: readonly MachineKind[] = ["bios-e1000", "bios-virtio
 
 export type Acceleration = "kvm" | "tcg"
 
+const QEMU = "qemu-system-x86_64"
 const OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 const OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+/** What the lab cannot do without and this host lacks, with what to type; undefined when it has all. */
+export function missingPrograms(): string | undefined {
+  const wanted = [
+    [QEMU, "qemu-system-x86"],
+    ["ip", "iproute2"],
+    ["radvd", "radvd"],
+  ] as const
+  const directories = (process.env["PATH"] ?? "").split(":").concat("/usr/sbin", "/sbin")
+  const packages = new Set<string>()
+  for (const [program, name] of wanted) {
+    if (!directories.some((directory) => existsSync(join(directory, program)))) {
+      packages.add(name)
+    }
+  }
+  if (!existsSync(OVMF_CODE) || !existsSync(OVMF_VARS)) {
+    packages.add("ovmf")
+  }
+  return packages.size === 0 ? undefined : `missing packages: sudo apt-get install ${[...packages].join(" ")}`
+}
 
 export type MachineOptions = {
   readonly number: number
@@ -63,9 +84,6 @@ export class LabMachine {
 
   powerOn(): Result<null, LabError> {
     if (this.kind === "uefi-virtio") {
-      if (!existsSync(OVMF_CODE)) {
-        return err(labError("power_on", `${OVMF_CODE} is missing: apt-get install ovmf`))
-      }
       // Firmware that forgets: its variables begin anew, as the machine's memory does.
       copyFileSync(OVMF_VARS, this.#varsFile())
     }
@@ -105,8 +123,8 @@ export class LabMachine {
     const id = number.toString(16).padStart(2, "0")
     const device = `${nic},netdev=n0,mac=${this.mac},bootindex=1${isUEFI ? ",romfile=" : ""}`
     return [
-      "qemu-system-x86_64",
-      ...(acceleration === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", "tcg,thread=multi", "-cpu", "max"]),
+      QEMU,
+      ...(acceleration === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", "tcg,thread=multi", "-cpu", "EPYC"]),
       ...["-smp", "1", "-m", String(memoryMib), "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"],
       ...["-serial", `file:${this.#consoleFile()}`, "-uuid", `4d616e64-616c-4100-8000-0000000000${id}`],
       ...["-smbios", `type=1,manufacturer=Mandala,product=lab,serial=LAB-${id}`],
@@ -167,7 +185,7 @@ export async function findAcceleration(image: string): Promise<Acceleration> {
     ...["-serial", "stdio", "-no-reboot", "-kernel", join(image, "kernel"), "-initrd", join(image, "init.img")],
     ...["-append", "console=ttyS0 rootfstype=ramfs quiet panic=-1"],
   ]
-  const child = spawn("qemu-system-x86_64", args, { stdio: ["ignore", "pipe", "ignore"] })
+  const child = spawn(QEMU, args, { stdio: ["ignore", "pipe", "ignore"] })
   const spoke = await new Promise<boolean>((resolve) => {
     const timer = setTimeout(() => resolve(false), KVM_TRY_MS)
     const answer = (value: boolean): void => {

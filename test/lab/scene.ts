@@ -291,12 +291,12 @@ class Scene {
       if (await isDone()) {
         return ok(null)
       }
+      if (this.#options.isStopping()) {
+        return err(labError("stop", "stopped on request"))
+      }
       const broken = this.#options.machines.find((machine) => machine.hasFailed)
       if (broken !== undefined) {
         return err(labError("wait", `the QEMU process of ${broken.name} ended by itself: ${broken.qemuText().trim()}`))
-      }
-      if (this.#options.isStopping()) {
-        return err(labError("stop", "stopped on request"))
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }

@@ -3,14 +3,16 @@
  * plays the scene. The process that the person started makes the network namespace and starts itself again inside;
  * when that one ends, however it ends, the namespace and all in it go. Plane: control.
  */
-import { spawn, spawnSync } from "node:child_process"
-import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { type ChildProcess, spawn } from "node:child_process"
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { constants } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
-import { type BadBootsReport, runBadBoots } from "./bad_boots.ts"
+import { runBadBoots } from "./bad_boots.ts"
 import { Child, type LabError, labError } from "./host.ts"
 import {
+  checkTun,
   createDirectory,
   createLAN,
   createNamespace,
@@ -27,8 +29,9 @@ import {
   MEMORY_MIB_MIN,
   POLL_MS,
   SERVE_READY_MS,
+  STOP_MS,
 } from "./limits.ts"
-import { type Acceleration, findAcceleration, LabMachine, MACHINE_KINDS } from "./machine.ts"
+import { type Acceleration, findAcceleration, LabMachine, MACHINE_KINDS, missingPrograms } from "./machine.ts"
 import { runScene, type SceneReport } from "./scene.ts"
 import { bootStatus } from "./status.ts"
 import { LiveTable } from "./table.ts"
@@ -52,6 +55,12 @@ const ROOT = resolve(import.meta.dirname, "../..")
 const MAIN = join(ROOT, "appliance/main.ts")
 const EXIT_FAILED = 1
 const EXIT_USAGE = 2
+/** As a shell counts: 130 for Ctrl-C. */
+const EXIT_SIGNALLED = 128
+const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+/** Set for the process inside the namespace by the one outside, which also removes what they name. */
+const DIRECTORY_VARIABLE = "MANDALA_LAB_DIRECTORY"
+const NAMESPACE_VARIABLE = "MANDALA_LAB_NAMESPACE"
 
 type Options = {
   readonly once: boolean
@@ -62,8 +71,6 @@ type Options = {
   readonly badBoots: boolean
 }
 
-process.exitCode = await main()
-
 async function main(): Promise<number> {
   const options = readOptions()
   if (options === undefined) {
@@ -73,7 +80,8 @@ async function main(): Promise<number> {
     process.stdout.write(`${USAGE}\n`)
     return 0
   }
-  return process.env["MANDALA_LAB_INSIDE"] === "1" ? inside(options) : outside(options)
+  const directory = process.env[DIRECTORY_VARIABLE]
+  return directory === undefined ? outside(options) : inside(options, directory)
 }
 
 function readOptions(): Options | "help" | undefined {
@@ -113,57 +121,128 @@ function readOptions(): Options | "help" | undefined {
 // ---------------------------------------------------------------- outside: the image and the namespace
 
 async function outside(options: Options): Promise<number> {
-  if (options.image === undefined) {
-    const built = spawnSync(process.execPath, [MAIN, "build"], { cwd: ROOT, stdio: "inherit" })
-    if (built.status !== 0) {
-      process.stderr.write("the image could not be built: see above\n")
-      return built.status ?? EXIT_FAILED
-    }
-  }
-  const env = { ...process.env, MANDALA_LAB_INSIDE: "1" }
-  const self = [process.execPath, import.meta.filename, ...process.argv.slice(2)]
-  if (process.getuid?.() !== 0) {
-    // Rootless: a user namespace with a network of its own, where the kernel allows it; it ends with its process.
-    return runInside(["unshare", "-Urnm", "--kill-child", ...self], env)
-  }
-  removeLeftovers()
-  const name = namespaceName(process.pid)
-  const created = createNamespace(name)
-  if (!created.ok) {
-    process.stderr.write(`${created.error.message}\n`)
+  const isRoot = process.getuid?.() === 0
+  const ready = checkHost(options)
+  if (!ready.ok) {
+    process.stderr.write(`npm start: ${ready.error.message}\n`)
     return EXIT_FAILED
   }
-  const code = await runInside(["ip", "netns", "exec", name, ...self], { ...env, MANDALA_LAB_NAMESPACE: name })
-  removeNamespace(name)
-  removeLeftovers()
-  return code
+  const foreground = new Foreground()
+  if (options.image === undefined) {
+    const code = await foreground.run([process.execPath, MAIN, "build"], process.env)
+    if (code !== 0) {
+      return fail(options, labError("build", "the image could not be built: see above"), code)
+    }
+  }
+  await removeLeftovers()
+  const directory = createDirectory()
+  const env = { ...process.env, [DIRECTORY_VARIABLE]: directory }
+  const self = [process.execPath, import.meta.filename, ...process.argv.slice(2)]
+  let code: number
+  if (isRoot) {
+    const name = namespaceName(process.pid)
+    const created = createNamespace(name)
+    code = created.ok
+      ? await foreground.run(["ip", "netns", "exec", name, ...self], { ...env, [NAMESPACE_VARIABLE]: name })
+      : fail(options, created.error)
+    await removeNamespace(name)
+  } else {
+    // Rootless: namespaces of a user, where the kernel allows them. The first process in one for pids takes all others
+    // with it, as `ip netns pids` lets us do as root.
+    code = await foreground.run(["unshare", "-Urnmpf", "--mount-proc", "--kill-child", ...self], env)
+  }
+  rmSync(directory, { recursive: true, force: true })
+  return foreground.stoppedBy === undefined ? code : EXIT_SIGNALLED + constants.signals[foreground.stoppedBy]
 }
 
-function runInside(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  const [program = "", ...args] = command
-  const child = spawn(program, args, { cwd: ROOT, stdio: "inherit", env })
-  // A terminal's Ctrl-C reaches the child by itself; a signal to this process alone is passed on.
-  process.on("SIGINT", () => undefined)
-  process.on("SIGTERM", () => child.kill("SIGTERM"))
-  return new Promise((done) => {
-    child.once("error", (error) => {
-      process.stderr.write(`${program} could not be run (${error.message}): run as root, or allow user namespaces\n`)
-      done(EXIT_FAILED)
+/** What only a person can put right is said before minutes go into a build. */
+function checkHost(options: Options): Result<null, LabError> {
+  const missing = missingPrograms()
+  if (missing !== undefined) {
+    return err(labError("host", missing))
+  }
+  const tun = checkTun()
+  if (!tun.ok) {
+    return tun
+  }
+  return options.report === undefined ? ok(null) : checkWritable(options.report)
+}
+
+function checkWritable(file: string): Result<null, LabError> {
+  try {
+    appendFileSync(resolve(file), "")
+    return ok(null)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    return err(labError("report", `the report cannot be written (${why}): give --report a path that can`))
+  }
+}
+
+/** Ends with one line, and with a report when one was asked for: who reads only that must see the failure too. */
+function fail(options: Options, error: LabError, code = EXIT_FAILED): number {
+  process.stderr.write(`npm start: ${error.message}\n`)
+  const failure = {
+    schema: 1,
+    date: new Date().toISOString(),
+    failed_step: error.step,
+    failure: error.message,
+    ok: false,
+  }
+  writeReport(failure, options.report)
+  return code === 0 ? EXIT_FAILED : code
+}
+
+/** Runs one child at a time on our terminal, and hands on to it whatever signal should end us. */
+class Foreground {
+  stoppedBy: "SIGINT" | "SIGTERM" | "SIGHUP" | undefined
+  #child: ChildProcess | undefined
+
+  constructor() {
+    for (const signal of STOP_SIGNALS) {
+      process.on(signal, () => {
+        this.stoppedBy ??= signal
+        // A terminal's Ctrl-C reached it already; being asked twice is the same to it.
+        this.#child?.kill("SIGTERM")
+      })
+    }
+  }
+
+  async run(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+    if (this.stoppedBy !== undefined) {
+      return EXIT_FAILED
+    }
+    const [program = "", ...args] = command
+    // The fourth stream is how the child learns that we were killed: it closes.
+    const child = spawn(program, args, { cwd: ROOT, stdio: ["inherit", "inherit", "inherit", "ipc"], env })
+    this.#child = child
+    return new Promise((done) => {
+      child.once("error", (error) => {
+        process.stderr.write(`${program} could not be run (${error.message}): run as root, or allow user namespaces\n`)
+        done(EXIT_FAILED)
+      })
+      child.once("exit", (code) => done(code ?? EXIT_FAILED))
     })
-    child.once("exit", (code) => done(code ?? EXIT_FAILED))
-  })
+  }
 }
 
 // ---------------------------------------------------------------- inside: the LAN, the boot server, the scene
 
-async function inside(options: Options): Promise<number> {
+async function inside(options: Options, directory: string): Promise<number> {
   let stopping = false
   const stop = (): void => {
-    stopping = true
+    if (!stopping) {
+      stopping = true
+      // Whatever a wait is stuck in: the process outside removes all that is left of us.
+      setTimeout(() => process.exit(EXIT_FAILED), STOP_MS).unref()
+    }
   }
-  process.on("SIGINT", stop)
-  process.on("SIGTERM", stop)
-  const directory = createDirectory()
+  for (const signal of STOP_SIGNALS) {
+    process.on(signal, stop)
+  }
+  process.on("disconnect", stop)
+  process.channel?.unref()
+  // Whoever read us has gone (`npm start | head`).
+  process.stdout.on("error", stop)
   const children: Child[] = []
   const machines: LabMachine[] = []
   const result = await play({ options, directory, children, machines, isStopping: () => stopping })
@@ -173,10 +252,8 @@ async function inside(options: Options): Promise<number> {
   for (const child of children.reverse()) {
     await child.stop()
   }
-  rmSync(directory, { recursive: true, force: true })
   if (!result.ok) {
-    process.stderr.write(`${result.error.message}\n`)
-    return EXIT_FAILED
+    return fail(options, result.error)
   }
   return result.value ? 0 : EXIT_FAILED
 }
@@ -280,7 +357,7 @@ async function startBootServer(start: {
   )
 }
 
-function writeReport(report: SceneReport | BadBootsReport, file: string | undefined): void {
+function writeReport(report: object, file: string | undefined): void {
   if (file !== undefined) {
     writeFileSync(resolve(file), `${JSON.stringify(report, null, 2)}\n`)
   }
@@ -323,7 +400,7 @@ function inSeconds(ms: number | null): string {
 
 /** Keeps the machines up until Ctrl-C and says what can be typed meanwhile. */
 async function stayUp(machines: readonly LabMachine[], table: LiveTable, isStopping: () => boolean): Promise<void> {
-  const namespace = process.env["MANDALA_LAB_NAMESPACE"]
+  const namespace = process.env[NAMESPACE_VARIABLE]
   const prefix = namespace === undefined ? "" : `ip netns exec ${namespace} `
   const status = await bootStatus(LAN.boot_server)
   const address =
@@ -340,3 +417,5 @@ async function stayUp(machines: readonly LabMachine[], table: LiveTable, isStopp
     await new Promise((done) => setTimeout(done, POLL_MS))
   }
 }
+
+process.exitCode = await main()

@@ -1,5 +1,5 @@
 /** Opens UDP sockets and turns what can go wrong into values. Plane: control. */
-import { createSocket, type Socket } from "node:dgram"
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 
 export type BindError =
@@ -26,12 +26,26 @@ export function bindUDP(options: BindOptions): Promise<Result<Socket, BindError>
   socket.once("error", onError)
   socket.bind({ address, port, exclusive: true }, () => {
     socket.removeListener("error", onError)
+    // An error that nobody listens for ends the process; who counts errors listens beside this.
+    socket.on("error", () => undefined)
     if (options.isBroadcasting) {
       socket.setBroadcast(true)
     }
     resolve(ok(socket))
   })
   return promise
+}
+
+/**
+ * Hears datagrams that can be answered. A source port of 0 is legal on the wire and means that no answer is wanted;
+ * Node throws when told to send there.
+ */
+export function onDatagram(socket: Socket, handle: (bytes: Uint8Array, from: RemoteInfo) => void): void {
+  socket.on("message", (bytes, from) => {
+    if (from.port !== 0) {
+      handle(bytes, from)
+    }
+  })
 }
 
 /** What the operating system said to a bind, of a datagram socket or another. */

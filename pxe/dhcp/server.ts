@@ -4,12 +4,13 @@
  * interface. Plane: control.
  */
 import type { RemoteInfo, Socket } from "node:dgram"
+import { assert } from "../../appliance/types/assert.ts"
 import { ok, type Result } from "../../appliance/types/result.ts"
 import { formatIPv4, parseIPv4 } from "../address.ts"
 import type { Clock } from "../clock.ts"
 import type { Logger } from "../log.ts"
 import { Recent } from "../recent.ts"
-import { type BindError, bindUDP, closeUDP } from "../udp.ts"
+import { type BindError, bindUDP, closeUDP, onDatagram } from "../udp.ts"
 import { type BootClient, classifyClient, machineOf } from "./client.ts"
 import { decideFull, type FullConfig } from "./full.ts"
 import type { LeaseTable } from "./lease_table.ts"
@@ -88,9 +89,10 @@ export async function startDHCPServer(options: DHCPServerOptions): Promise<Resul
     // An interface that goes away must not take the process with it.
     socket.on("error", (error) => adapter.onSendError(error))
   }
-  receiving?.on("message", (bytes, from) => adapter.onServerPort(bytes, from, sending))
-  sending?.on("message", (bytes, from) => adapter.onServerPort(bytes, from, sending))
-  pxe?.on("message", (bytes, from) => adapter.onPXEPort(bytes, from, pxe))
+  assert(receiving !== undefined && sending !== undefined && pxe !== undefined, "dhcp: a socket for each place")
+  onDatagram(receiving, (bytes, from) => adapter.onServerPort(bytes, from, sending))
+  onDatagram(sending, (bytes, from) => adapter.onServerPort(bytes, from, sending))
+  onDatagram(pxe, (bytes, from) => adapter.onPXEPort(bytes, from, pxe))
   return ok({ counters: adapter.counters, close })
 }
 
@@ -108,9 +110,9 @@ class DHCPAdapter {
     this.#options = options
   }
 
-  onServerPort(bytes: Uint8Array, from: RemoteInfo, socket: Socket | undefined): void {
+  onServerPort(bytes: Uint8Array, from: RemoteInfo, socket: Socket): void {
     const packet = this.#decode(bytes, from)
-    if (packet === undefined || socket === undefined) {
+    if (packet === undefined) {
       return
     }
     const { mode, config, clock } = this.#options

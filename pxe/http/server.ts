@@ -56,6 +56,7 @@ export type HTTPCounters = {
   body_too_large: number
   busy: number
   aborted: number
+  accept_errors: number
   transfers_active: number
   bytes_sent: number
 }
@@ -104,6 +105,11 @@ export async function startHTTPServer(options: HTTPServerOptions): Promise<Resul
   if (!listening.ok) {
     return listening
   }
+  server.on("error", (error) => {
+    // Out of file descriptors, for one: those that are connected go on.
+    adapter.counters.accept_errors += 1
+    options.log.warn({ error: error.message }, "http: a connection could not be accepted")
+  })
   const address = server.address()
   assert(address !== null && typeof address === "object", "http: a listening server has an address")
   return ok({ counters: adapter.counters, port: address.port, close: () => closeServer(server) })
@@ -137,6 +143,7 @@ class HTTPAdapter {
     body_too_large: 0,
     busy: 0,
     aborted: 0,
+    accept_errors: 0,
     transfers_active: 0,
     bytes_sent: 0,
   }

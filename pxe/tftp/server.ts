@@ -7,7 +7,7 @@ import { assert } from "../../appliance/types/assert.ts"
 import { ok, type Result } from "../../appliance/types/result.ts"
 import type { Clock } from "../clock.ts"
 import type { Logger } from "../log.ts"
-import { type BindError, bindUDP, closeUDP } from "../udp.ts"
+import { type BindError, bindUDP, closeUDP, onDatagram } from "../udp.ts"
 import { PACKET_BYTES_MAX, TRANSFERS_MAX, TRANSFERS_PER_CLIENT_MAX } from "./limits.ts"
 import { negotiate, normalizeFileName } from "./negotiate.ts"
 import { decodeTFTP, ErrorCode, encodeTFTP, type TFTPPacket } from "./packet.ts"
@@ -92,7 +92,7 @@ class Server {
   constructor(options: TFTPServerOptions, socket: Socket) {
     this.#options = options
     this.#socket = socket
-    socket.on("message", (bytes, from) => this.#onMessage(bytes, from))
+    onDatagram(socket, (bytes, from) => this.#onMessage(bytes, from))
     socket.on("error", () => {
       this.counters.send_errors += 1
     })
@@ -208,7 +208,7 @@ class Server {
       return
     }
     const opened: Session = { ...session, socket: socket.value, started_at: this.#now(), timer: undefined }
-    socket.value.on("message", (bytes, from) => {
+    onDatagram(socket.value, (bytes, from) => {
       const packet = this.#decode(bytes)
       if (packet === undefined) {
         return

@@ -28,15 +28,26 @@ export type LogEntry = { readonly header: PrepareHeader; readonly body: Uint8Arr
 /** What every message carries: the sender's slot and all that it knows of crashes (rule 7). */
 type Envelope = { readonly from: number; readonly cv: CrashVector }
 
+/** A log that is no view's: committed entries of a later view may lie in it while its own is being left. */
+export const VIEW_NONE = Number.MAX_SAFE_INTEGER
+
 export type ProbeStatus = "blank" | "recovering" | "operational"
 
 export type Message = Envelope &
   (
-    | { readonly type: "probe"; readonly nonce: number; readonly token: string }
+    | {
+        readonly type: "probe"
+        readonly nonce: number
+        /** The incarnation that this process means to take, 0 while it knows of none (rule 4). */
+        readonly claim: number
+        readonly token: string
+      }
     | {
         readonly type: "probe_ok"
         /** The nonce of the probe that this answers. */
         readonly nonce: number
+        /** The highest incarnation that any process of the prober's slot has claimed or had, as the sender heard. */
+        readonly claimed: number
         readonly status: ProbeStatus
         readonly token: string
       }
@@ -91,7 +102,7 @@ export type Message = Envelope &
     | { readonly type: "get_log"; readonly op_first: number; readonly op_last: number }
     | {
         readonly type: "log"
-        /** The sender's log view: the entry belongs to the log of that view. */
+        /** The view that the sender is a member of, whose log this entry belongs to; VIEW_NONE when it is in none. */
         readonly view: number
         /** The sender's commit number: an entry at or below it is committed. */
         readonly commit: number

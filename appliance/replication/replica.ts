@@ -33,6 +33,7 @@ import type {
   ProbeStatus,
   RequestOutcome,
 } from "./message.ts"
+import { VIEW_NONE } from "./message.ts"
 import type { ReplicaMemory } from "./replica_memory.ts"
 
 /**
@@ -173,6 +174,10 @@ export class Replica {
   #targetProgressAt = 0
 
   /* Recovery and transfer */
+  /** The incarnation that this process means to take; 0 before it knows of one. */
+  #claim = 0
+  /** The highest incarnation that a process of each slot has said that it will take. */
+  readonly #claimed: Float64Array
   #phase: RecoveryPhase = "probe"
   #attemptNonce = -1
   #attemptAt = Number.NEGATIVE_INFINITY
@@ -219,6 +224,7 @@ export class Replica {
     this.#receiver = new CheckpointReceiver(transfer)
     this.#acked = new Float64Array(options.voters)
     this.#roundAcked = new Float64Array(options.voters)
+    this.#claimed = new Float64Array(options.voters)
     this.#heardAt = new Float64Array(options.voters).fill(Number.NEGATIVE_INFINITY)
     this.#viewChangeMs = options.processLimits.view_change_ms
     this.#attemptMs = options.processLimits.retry_ms
@@ -1071,7 +1077,7 @@ export class Replica {
       return
     }
     const missing = this.#missingOp(target)
-    if (target.op < this.#commit) {
+    if (target.op < this.#commit || this.#contradicts(target)) {
       this.#abandonTarget()
     } else if (missing === 0) {
       this.#install(target)
@@ -1090,6 +1096,12 @@ export class Replica {
     if (this.#status === "recovering") {
       this.#beginRecoveryAttempt()
     }
+  }
+
+  /** While it was fetched, a later view committed another entry than the one that this log has. */
+  #contradicts(target: InstallTarget): boolean {
+    const header = target.headers[this.#commit - (target.op - target.headers.length + 1)]
+    return header !== undefined && header.checksum !== this.log.checksum(this.#commit)
   }
 
   /** The first op that is neither here nor staged; 0 when none. Ops below the headers are committed ones. */
@@ -1198,12 +1210,14 @@ export class Replica {
       return
     }
     const last = Math.min(message.op_last, message.op_first + this.#limits.pipeline_max - 1, this.log.op)
+    // Committed entries of a later view may lie in a log that is still called after an earlier one.
+    const view = this.#status === "normal" ? this.#logView : VIEW_NONE
     for (let op = message.op_first; op <= last; op += 1) {
       const entry = this.log.entry(op)
       assert(entry !== undefined, "replica: ops between first and op are held")
       this.#send(message.from, {
         type: "log",
-        view: this.#logView,
+        view,
         commit: this.#commit,
         entry,
         ...this.#envelope(),
@@ -1218,7 +1232,7 @@ export class Replica {
       return
     }
     const isNext = this.#status === "normal" && !this.isPrimary && message.view === this.#view
-    if (!isNext || header.op !== this.log.op + 1) {
+    if (!isNext || message.from !== this.primary || header.op !== this.log.op + 1) {
       return
     }
     if (!this.#agrees(this.log.op, header.parent) || !this.#isIntact({ header, body })) {
@@ -1405,11 +1419,13 @@ export class Replica {
       nonce,
       status: this.#probeStatus(),
       token: this.#token,
+      claimed: Math.max(this.#claimed[to] ?? 0, incarnationOf(entryAt(this.#cv, to))),
       ...this.#envelope(),
     })
   }
 
   #onProbe(message: MessageOf<"probe">): void {
+    this.#claimed[message.from] = Math.max(this.#claimed[message.from] ?? 0, message.claim)
     this.#sendProbeOk(message.from, message.nonce)
   }
 
@@ -1480,7 +1496,12 @@ export class Replica {
     }
   }
 
-  /** Rule 4: one above the highest incarnation that f + 1 operational peers know of this slot. */
+  /**
+   * Rule 4: one above the highest incarnation that f + 1 operational peers know of this slot, and taken only when f + 1
+   * have heard that it will be. Otherwise a process that died young, having told its incarnation to one peer, could
+   * share it with its successor, and by the chance of a higher nonce outrank it: what the successor had acknowledged
+   * would be pruned as a dead machine's, a second loss where only one machine failed.
+   */
   #chooseIncarnation(): void {
     const operational = this.#probes.all().filter((probe) => probe.status === "operational")
     if (operational.length < this.faults + 1) {
@@ -1488,10 +1509,15 @@ export class Replica {
     }
     let highest = 0
     for (const probe of operational) {
-      highest = Math.max(highest, incarnationOf(entryAt(probe.cv, this.slot)))
+      highest = Math.max(highest, incarnationOf(entryAt(probe.cv, this.slot)), probe.claimed)
     }
     assert(highest < INCARNATION_MAX, "replica: incarnations are used up; found a new generation")
-    this.#cv = withEntry(this.#cv, this.slot, makeEntry(highest + 1, this.#bootNonce))
+    if (this.#claim === 0 || highest > this.#claim) {
+      this.#claim = highest + 1
+      this.#sendProbe()
+      return
+    }
+    this.#cv = withEntry(this.#cv, this.slot, makeEntry(this.#claim, this.#bootNonce))
     this.#phase = "checkpoint"
     this.#attemptMs = this.#process.retry_ms
     this.#startTransfer(operational[this.#random() % operational.length]?.from ?? 0)
@@ -1500,7 +1526,13 @@ export class Replica {
   #sendProbe(): void {
     this.#attemptNonce = this.#freshNonce()
     this.#probes.clear()
-    this.#broadcast({ type: "probe", nonce: this.#attemptNonce, token: this.#token, ...this.#envelope() })
+    this.#broadcast({
+      type: "probe",
+      nonce: this.#attemptNonce,
+      claim: this.#claim,
+      token: this.#token,
+      ...this.#envelope(),
+    })
   }
 
   /** Rule 20: every attempt has a nonce of its own; answers to an earlier one are ignored. */
@@ -1699,8 +1731,12 @@ export class Replica {
     if (this.#target !== undefined && this.#now - this.#targetProgressAt >= this.#process.transfer_silent_ms) {
       this.#target.donor = this.#anotherSlot()
     }
-    const startedAt =
-      this.#target === undefined ? this.#viewChangeAt : Math.max(this.#viewChangeAt, this.#targetProgressAt)
+    // Progress of any kind counts: who is fetching a log or a checkpoint is not stuck.
+    const startedAt = Math.max(
+      this.#viewChangeAt,
+      this.#target === undefined ? 0 : this.#targetProgressAt,
+      this.#receiver.active ? this.#receiver.progressAt : 0,
+    )
     if (this.#now - startedAt >= this.#viewChangeMs) {
       this.#sendExitView()
     }

@@ -20,7 +20,7 @@
  * then the type's fields in the order in which message.ts names them, a body last, to the frame's end:
  *
  *   u64: nonce, view, op, commit, round, log_view, op_first, op_last, session, request, read
- *   u32: chunk, chunk_count            u8: status, operation, outcome
+ *   u32: claim, claimed, chunk, chunk_count   u8: status, operation, outcome
  *   digest: 16 bytes                   token: u8 length (0 or 16), then the bytes
  *   headers: u16 count, then HEADER_BYTES each, as below
  *
@@ -149,9 +149,9 @@ export function messageFrameBytes(message: Message): number {
 function fieldsBytes(message: Message): number {
   switch (message.type) {
     case "probe":
-      return 8 + tokenBytes(message.token)
+      return 12 + tokenBytes(message.token)
     case "probe_ok":
-      return 9 + tokenBytes(message.token)
+      return 13 + tokenBytes(message.token)
     case "prepare":
       return 16 + PREPARE_HEADER_BYTES + message.body.length
     case "prepare_ok":
@@ -259,10 +259,12 @@ function writeFields(writer: Writer, message: Message): void {
   switch (message.type) {
     case "probe":
       writer.u64(message.nonce)
+      writer.u32(message.claim)
       writer.token(message.token)
       return
     case "probe_ok":
       writer.u64(message.nonce)
+      writer.u32(message.claimed)
       writer.u8(PROBE_STATUS_CODES[message.status])
       writer.token(message.token)
       return
@@ -564,9 +566,17 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, f
   const batchMax = limits.batch_bytes_max
   switch (type) {
     case "probe":
-      return { type, from, cv, nonce: reader.u64(), token: reader.token() }
+      return { type, from, cv, nonce: reader.u64(), claim: reader.incarnation(), token: reader.token() }
     case "probe_ok":
-      return { type, from, cv, nonce: reader.u64(), status: reader.probeStatus(), token: reader.token() }
+      return {
+        type,
+        from,
+        cv,
+        nonce: reader.u64(),
+        claimed: reader.incarnation(),
+        status: reader.probeStatus(),
+        token: reader.token(),
+      }
     case "prepare": {
       const view = reader.u64()
       const commit = reader.u64()
@@ -755,14 +765,19 @@ class Reader {
     return true
   }
 
+  incarnation(): number {
+    const incarnation = this.u32()
+    if (incarnation > INCARNATION_MAX) {
+      this.#broken = true
+    }
+    return this.#broken ? 0 : incarnation
+  }
+
   vector(entries: number): CrashVector {
     const cv: number[] = []
     for (let index = 0; index < entries; index += 1) {
-      const incarnation = this.u32()
+      const incarnation = this.incarnation()
       const nonce = this.u32()
-      if (incarnation > INCARNATION_MAX) {
-        this.#broken = true
-      }
       cv.push(this.#broken ? 0 : incarnation * U32 + nonce)
     }
     return cv

@@ -32,6 +32,7 @@ const OPTIONS: WireOptions = {
 const MUTATED_FRAMES = 100_000
 const ROUND_TRIPS = 2_000
 
+const incarnation = fc.integer({ min: 0, max: INCARNATION_MAX })
 const u53 = fc.oneof(fc.nat(), fc.maxSafeNat())
 const u32 = fc.nat({ max: 0xffff_ffff })
 const hexDigits = fc.constantFrom(..."0123456789abcdef".split(""))
@@ -75,8 +76,15 @@ const headers = fc.array(headerOf(fc.nat({ max: LIMITS.batch_bytes_max })), { ma
 
 /** One generator a type: the compiler refuses a catalogue that misses one. */
 const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
-  probe: fc.record({ type: fc.constant("probe"), ...envelope, nonce: u53, token }),
-  probe_ok: fc.record({ type: fc.constant("probe_ok"), ...envelope, nonce: u53, status: probeStatus, token }),
+  probe: fc.record({ type: fc.constant("probe"), ...envelope, nonce: u53, claim: incarnation, token }),
+  probe_ok: fc.record({
+    type: fc.constant("probe_ok"),
+    ...envelope,
+    nonce: u53,
+    status: probeStatus,
+    token,
+    claimed: incarnation,
+  }),
   prepare: fc
     .tuple(fc.record({ ...envelope, view: u53, commit: u53 }), logEntry)
     .map(([fields, one]) => ({ type: "prepare", ...fields, header: one.header, body: one.body })),

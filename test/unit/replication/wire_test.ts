@@ -89,9 +89,9 @@ describe("bytes", () => {
   })
 
   test("probe without and with a token", () => {
-    const probe: Message = { type: "probe", from: 1, cv: CV, nonce: 5, token: "" }
-    expect(hex(frameOf(probe))).toBe(expected(1, "050000000000000000"))
-    expect(hex(frameOf({ ...probe, token: DIGEST }))).toBe(expected(1, `050000000000000010${DIGEST}`))
+    const probe: Message = { type: "probe", from: 1, cv: CV, nonce: 5, claim: 7, token: "" }
+    expect(hex(frameOf(probe))).toBe(expected(1, "05000000000000000700000000"))
+    expect(hex(frameOf({ ...probe, token: DIGEST }))).toBe(expected(1, `05000000000000000700000010${DIGEST}`))
   })
 
   test("prepare", () => {

@@ -10,6 +10,8 @@ export const MEMORY_MIB_MAX = 16_384
 export const MEMORY_MIB_SMALL = 320
 
 export const POLL_MS = 200
+/** A wait that lasts says so, this often. */
+export const PROGRESS_MS = 15_000
 /** One request to the boot server or to a machine. */
 export const HTTP_TIMEOUT_MS = 3_000
 export const HTTP_BYTES_MAX = 1024 * 1024
@@ -46,3 +48,6 @@ export const CLIENT_COMMAND_MS = 15_000
 export const CONSOLE_BYTES_MAX = 32 * 1024
 /** Console lines shown when a scene failed. */
 export const CONSOLE_TAIL_LINES = 25
+
+/** A terminal that does not say how wide it is. */
+export const TERMINAL_COLUMNS = 80

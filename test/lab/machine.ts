@@ -27,7 +27,7 @@ export function missingPrograms(): string | undefined {
     ["ip", "iproute2"],
     ["radvd", "radvd"],
   ] as const
-  const directories = (process.env["PATH"] ?? "").split(":").concat("/usr/sbin", "/sbin")
+  const directories = (process.env["PATH"] ?? "").split(":")
   const packages = new Set<string>()
   for (const [program, name] of wanted) {
     if (!directories.some((directory) => existsSync(join(directory, program)))) {

@@ -6,7 +6,7 @@ import { cpus, release, totalmem } from "node:os"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { type LabError, labError } from "./host.ts"
 import { LAN } from "./lan.ts"
-import { FAILOVER_MS, JOIN_MS, POLL_MS, SETTLE_MS, WRITES_FIRST, WRITES_SECOND } from "./limits.ts"
+import { FAILOVER_MS, JOIN_MS, POLL_MS, PROGRESS_MS, SETTLE_MS, WRITES_FIRST, WRITES_SECOND } from "./limits.ts"
 import type { Acceleration, LabMachine } from "./machine.ts"
 import { bootStatus, type BootStatus, type MachineStatus, primaryOf, STAGES } from "./status.ts"
 import type { LiveTable } from "./table.ts"
@@ -195,7 +195,7 @@ class Scene {
     this.#say(`cutting the power of the primary, ${primary.name} (${primary.kind})`)
     await primary.cutPower()
     const cutAt = Date.now()
-    const survivor = this.#addressOf(this.#options.machines.find((machine) => machine.isOn))
+    const survivor = this.#addressOf(this.#members()[0])
     const deadline = cutAt + FAILOVER_MS
     while (Date.now() < deadline && !this.#options.isStopping()) {
       const counts = await this.#values.write(survivor, 1)
@@ -234,12 +234,15 @@ class Scene {
     }
     this.#report.recovery_ms = Date.now() - (machine.powerOns.at(-1) ?? 0)
     this.#noteBoot(machine)
+    this.#noteCommandLine(machine)
     return ok(null)
   }
 
   async #loseAnother(): Promise<Result<null, LabError>> {
     const recovered = this.#lost
-    const other = this.#options.machines.find((machine) => machine !== recovered && machine.isOn)
+    const others = this.#members().filter((machine) => machine !== recovered)
+    // The primary of now, so that the recovered machine must also help to choose the next one.
+    const other = others.find((machine) => machine === this.#primaryMachine()) ?? others[0]
     if (recovered === undefined || other === undefined) {
       return err(labError("kill", "there is no second machine to lose"))
     }
@@ -285,8 +288,9 @@ class Scene {
     limitMs: number,
     isDone: () => boolean | Promise<boolean>,
   ): Promise<Result<null, LabError>> {
-    const deadline = Date.now() + limitMs
-    while (Date.now() < deadline) {
+    const startedAt = Date.now()
+    let saidAt = startedAt
+    while (Date.now() - startedAt < limitMs) {
       await this.#poll()
       if (await isDone()) {
         return ok(null)
@@ -297,6 +301,10 @@ class Scene {
       const broken = this.#options.machines.find((machine) => machine.hasFailed)
       if (broken !== undefined) {
         return err(labError("wait", `the QEMU process of ${broken.name} ended by itself: ${broken.qemuText().trim()}`))
+      }
+      if (Date.now() - saidAt >= PROGRESS_MS) {
+        saidAt = Date.now()
+        this.#say(`       waiting since ${seconds(saidAt - startedAt)}: ${what}`)
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
@@ -312,11 +320,21 @@ class Scene {
     return this.#status?.machines.find((other) => other.mac === machine?.mac)
   }
 
-  /** Joined in this boot, and said so itself a moment ago. */
+  /** Joined in this boot, and said so itself a moment ago; a spare has nothing to join. */
   #hasJoined(machine: LabMachine): boolean {
     const status = this.#statusOf(machine)
-    const joinedAt = status?.stage_times.joined ?? 0
-    return machine.isOn && status?.announce?.status === "normal" && joinedAt >= (machine.powerOns.at(-1) ?? 0)
+    const powerOn = machine.powerOns.at(-1) ?? 0
+    const { firmware, joined } = status?.stage_times ?? {}
+    if (!machine.isOn || (firmware ?? 0) < powerOn) {
+      return false
+    }
+    const isSpare = status?.slot === null && status.announce?.status === "spare"
+    return isSpare || (status?.announce?.status === "normal" && (joined ?? 0) >= powerOn)
+  }
+
+  /** Machines with power that hold the state. */
+  #members(): LabMachine[] {
+    return this.#options.machines.filter((machine) => machine.isOn && (this.#statusOf(machine)?.slot ?? null) !== null)
   }
 
   #primaryMachine(): LabMachine | undefined {
@@ -326,8 +344,8 @@ class Scene {
 
   #backups(): string[] {
     const primary = this.#primaryMachine()
-    return this.#options.machines
-      .filter((machine) => machine !== primary && machine.isOn)
+    return this.#members()
+      .filter((machine) => machine !== primary)
       .map((machine) => this.#addressOf(machine))
   }
 
@@ -346,7 +364,10 @@ class Scene {
     const boots = this.#boots.get(machine.name) ?? []
     boots.push({ power_on: new Date(powerOn).toISOString(), stages_ms: stages })
     this.#boots.set(machine.name, boots)
-    this.#report.power_on_to_joined_ms[`${machine.kind} boot ${boots.length}`] = stages["joined"] ?? 0
+    const joined = stages["joined"] ?? null
+    if (joined !== null) {
+      this.#report.power_on_to_joined_ms[`${machine.kind} boot ${boots.length}`] = joined
+    }
   }
 
   /** /init prints what /proc/cmdline says; the console is cut at its beginning later, so it is read at once. */

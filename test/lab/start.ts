@@ -4,7 +4,7 @@
  * when that one ends, however it ends, the namespace and all in it go. Plane: control.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { appendFileSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
 import { constants } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
@@ -30,10 +30,11 @@ import {
   POLL_MS,
   SERVE_READY_MS,
   STOP_MS,
+  TERMINAL_COLUMNS,
 } from "./limits.ts"
 import { type Acceleration, findAcceleration, LabMachine, MACHINE_KINDS, missingPrograms } from "./machine.ts"
 import { runScene, type SceneReport } from "./scene.ts"
-import { bootStatus } from "./status.ts"
+import { bootStatus, imageSummary } from "./status.ts"
 import { LiveTable } from "./table.ts"
 
 const USAGE = `usage: npm start -- [--once] [--report FILE] [--memory MIB] [--machines N] [--image DIR] [--bad-boots]
@@ -121,6 +122,8 @@ function readOptions(): Options | "help" | undefined {
 // ---------------------------------------------------------------- outside: the image and the namespace
 
 async function outside(options: Options): Promise<number> {
+  // Where Debian keeps radvd; it is not in every user's path.
+  process.env["PATH"] = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`
   const isRoot = process.getuid?.() === 0
   const ready = checkHost(options)
   if (!ready.ok) {
@@ -149,7 +152,7 @@ async function outside(options: Options): Promise<number> {
   } else {
     // Rootless: namespaces of a user, where the kernel allows them. The first process in one for pids takes all others
     // with it, as `ip netns pids` lets us do as root.
-    code = await foreground.run(["unshare", "-Urnmpf", "--mount-proc", "--kill-child", ...self], env)
+    code = await foreground.run(["unshare", "-Urnmpf", "--kill-child", ...self], env)
   }
   rmSync(directory, { recursive: true, force: true })
   return foreground.stoppedBy === undefined ? code : EXIT_SIGNALLED + constants.signals[foreground.stoppedBy]
@@ -220,7 +223,12 @@ class Foreground {
         process.stderr.write(`${program} could not be run (${error.message}): run as root, or allow user namespaces\n`)
         done(EXIT_FAILED)
       })
-      child.once("exit", (code) => done(code ?? EXIT_FAILED))
+      child.once("exit", (code, signal) => {
+        if (signal !== null && this.stoppedBy === undefined) {
+          process.stderr.write(`npm start: ${program} was killed by ${signal}\n`)
+        }
+        done(code ?? EXIT_FAILED)
+      })
     })
   }
 }
@@ -289,9 +297,10 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   }
   const table = new LiveTable({
     isTTY: process.stdout.isTTY === true && !options.once,
+    columns: () => process.stdout.columns ?? TERMINAL_COLUMNS,
     write: (text) => process.stdout.write(text),
   })
-  const manifest: unknown = JSON.parse(readFileSync(join(image, "manifest.json"), "utf8"))
+  const manifest = imageSummary(readFileSync(join(image, "manifest.json"), "utf8"))
   const { memoryMib } = options
   const report = await runScene({
     machines,
@@ -401,15 +410,18 @@ function inSeconds(ms: number | null): string {
 /** Keeps the machines up until Ctrl-C and says what can be typed meanwhile. */
 async function stayUp(machines: readonly LabMachine[], table: LiveTable, isStopping: () => boolean): Promise<void> {
   const namespace = process.env[NAMESPACE_VARIABLE]
-  const prefix = namespace === undefined ? "" : `ip netns exec ${namespace} `
+  // The rootless namespaces have no name, only the processes in them; our /proc is still the one outside.
+  const target = readlinkSync("/proc/self")
+  const enter =
+    namespace === undefined ? `nsenter -t ${target} -U -n --preserve-credentials` : `ip netns exec ${namespace}`
   const status = await bootStatus(LAN.boot_server)
   const address =
     status?.machines.find((machine) => machine.announce?.status === "normal")?.announce?.address ?? "ADDRESS"
   const lines = [
     "The machines stay up until Ctrl-C. In another terminal, in this directory:",
-    `  ${prefix}redis-cli -h ${address} set hello world`,
-    `  ${prefix}npm run -s mandala -- status --endpoint http://${address}:7443`,
-    `  ${prefix}npm run -s mandala -- machines --endpoint http://${address}:7443`,
+    `  ${enter} redis-cli -h ${address} set hello world`,
+    `  ${enter} npm run -s mandala -- status --endpoint http://${address}:7443`,
+    `  ${enter} npm run -s mandala -- machines --endpoint http://${address}:7443`,
   ]
   table.say(lines.join("\n"))
   while (!isStopping()) {

@@ -4,6 +4,16 @@ import { HTTP_BYTES_MAX, HTTP_TIMEOUT_MS } from "./limits.ts"
 export const STAGES = ["firmware", "nbp", "script", "kernel", "init", "joined"] as const
 export type Stage = (typeof STAGES)[number]
 
+const IMAGE_FIELDS = [
+  "image_id",
+  "flavour",
+  "compression",
+  "kernel_release",
+  "ram_need_bytes",
+  "unpacked_bytes",
+  "outputs",
+]
+
 export type MachineStatus = {
   readonly machine: string
   readonly mac: string
@@ -75,4 +85,11 @@ export function primaryOf(status: BootStatus): MachineStatus | undefined {
     }
   }
   return best === undefined ? undefined : status.machines.find((machine) => machine.slot === best.primary_slot)
+}
+
+/** What the report says of the image: which it was and how large, not each of its inputs. */
+export function imageSummary(manifest: string): Record<string, unknown> {
+  const whole: unknown = JSON.parse(manifest)
+  const fields = new Map(Object.entries(typeof whole === "object" && whole !== null ? whole : {}))
+  return Object.fromEntries(IMAGE_FIELDS.map((name) => [name, fields.get(name) ?? null]))
 }

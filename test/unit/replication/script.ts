@@ -20,6 +20,7 @@ import { SIMULATED_LIMITS, SIMULATED_PROCESS_LIMITS } from "../../simulation/lim
 const TOKEN = "5".repeat(32)
 const TICK_MS = 10
 const FORMATION_MS_MAX = 5_000
+const RECOVERY_MS_MAX = 3_000
 const DELIVERIES_MAX = 10_000
 
 /** A message under way: from which boot of its sender, and to which slot. */
@@ -69,6 +70,12 @@ export class Script {
     return this.#member(slot).replica
   }
 
+  /** What a trace asks of a replica, in one line. */
+  state(slot: number): string {
+    const { status, view, incarnation } = this.replica(slot)
+    return `${status} in view ${view}, incarnation ${incarnation}`
+  }
+
   slots(): number[] {
     return this.#members.map((_, slot) => slot)
   }
@@ -88,6 +95,27 @@ export class Script {
     member.commit = 0
     member.now = 0
     this.pass(slot, TICK_MS)
+  }
+
+  /**
+   * Crashes `slot` and lets it come back with the help of `helpers`, who hear nothing else meanwhile and whose clocks
+   * stand still: whatever they wished before, they still wish.
+   */
+  reboot(slot: number, helpers: readonly number[]): void {
+    this.crash(slot)
+    for (let ms = 0; ms < RECOVERY_MS_MAX && this.replica(slot).status !== "normal"; ms += TICK_MS) {
+      this.pass(slot, TICK_MS)
+      const isHelp = (letter: Letter): boolean =>
+        (letter.from === slot && letter.boot === this.#member(slot).boot && helpers.includes(letter.to)) ||
+        (letter.to === slot && helpers.includes(letter.from))
+      for (let letters = this.pool.filter(isHelp); letters.length > 0; letters = this.pool.filter(isHelp)) {
+        this.pool = this.pool.filter((letter) => !letters.includes(letter))
+        this.postAll(letters)
+      }
+    }
+    assert(this.replica(slot).status === "normal", "script: a blank machine recovers with enough helpers")
+    this.drop({ from: slot })
+    this.drop({ to: slot })
   }
 
   /** Lets `ms` pass on one machine's clock, in ticks; whatever it says goes to the pool. */

@@ -363,10 +363,11 @@ class Simulation {
 
   #injectFaults(): void {
     const faults = (this.#voters - 1) / 2
-    if (this.#random.chance(this.#weights.crash, 1000) && this.#down() < faults) {
+    if (this.#random.chance(this.#weights.crash, 1000)) {
       const slot = this.#victim()
       const machine = this.#machines[slot]
-      if (machine !== undefined && machine.replica.status !== "recovering") {
+      // Who has not recovered counts as down already, and may well die again before it has.
+      if (machine !== undefined && (machine.replica.status === "recovering" || this.#down() < faults)) {
         this.#crash(slot)
       }
     }

@@ -314,6 +314,10 @@ export class Replica {
   }
 
   #onGatewayMessage(message: MessageOf<"request"> | MessageOf<"read">): void {
+    if (message.from >= this.voters) {
+      this.counters.unexpected_message += 1
+      return
+    }
     if (message.type === "request") {
       this.#onRequest(message)
     } else {
@@ -449,7 +453,8 @@ export class Replica {
       return true
     }
     if (this.#machine.sessionState(request.session) !== SessionState.known) {
-      this.#refuse(request, "evicted")
+      // Its register may be in the log that a new primary has not committed yet: then it is too early to tell.
+      this.#refuse(request, this.#commit < this.#viewStartOp ? "busy" : "evicted")
       return false
     }
     const last = this.#machine.sessionRequest(request.session)

@@ -53,7 +53,7 @@ export function createNamespace(name: string): Result<null, LabError> {
 }
 
 /** Ends every process inside, then the namespace with its bridge and taps. */
-export async function removeNamespace(name: string): Promise<void> {
+export async function removeNamespace(name: string): Promise<Result<null, LabError>> {
   for (let attempt = 0; attempt < REMOVE_ATTEMPTS_MAX; attempt += 1) {
     const pids = run("lan", ["ip", "netns", "pids", name])
     const alive = pids.ok ? pids.value.split("\n").filter((line) => /^\d+$/.test(line)) : []
@@ -65,7 +65,7 @@ export async function removeNamespace(name: string): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, REMOVE_RETRY_MS))
   }
-  run("lan", ["ip", "netns", "del", name])
+  return runAll("lan", [["ip", "netns", "del", name]])
 }
 
 function endProcess(pid: number): void {
@@ -84,8 +84,8 @@ export async function removeLeftovers(): Promise<number> {
   for (const line of list.ok ? list.value.split("\n") : []) {
     const match = NAME.exec(line)
     if (match !== null && !existsSync(`/proc/${match[1]}`)) {
-      await removeNamespace(match[0])
-      removed += 1
+      const gone = await removeNamespace(match[0])
+      removed += gone.ok ? 1 : 0
     }
   }
   for (const entry of readdirSync(tmpdir())) {

@@ -145,10 +145,15 @@ async function outside(options: Options): Promise<number> {
   if (isRoot) {
     const name = namespaceName(process.pid)
     const created = createNamespace(name)
-    code = created.ok
-      ? await foreground.run(["ip", "netns", "exec", name, ...self], { ...env, [NAMESPACE_VARIABLE]: name })
-      : fail(options, created.error)
-    await removeNamespace(name)
+    if (created.ok) {
+      code = await foreground.run(["ip", "netns", "exec", name, ...self], { ...env, [NAMESPACE_VARIABLE]: name })
+      const removed = await removeNamespace(name)
+      if (!removed.ok) {
+        process.stderr.write(`npm start: ${removed.error.message}\n`)
+      }
+    } else {
+      code = fail(options, created.error)
+    }
   } else {
     // Rootless: namespaces of a user, where the kernel allows them. The first process in one for pids takes all others
     // with it, as `ip netns pids` lets us do as root.

@@ -99,8 +99,17 @@ export class Announcer {
     this.#agent.destroy()
   }
 
+  /** The status changed: whoever waits for this machine should not wait for the next turn. */
+  announceSoon(): void {
+    if (this.#timer !== undefined && !this.#stopped) {
+      clearTimeout(this.#timer)
+      this.#timer = setTimeout(() => this.#announce(), this.#options.limits.announce_soon_ms)
+    }
+  }
+
   /** One announcement at a time; the next is due when this one has ended, well or not. */
   #announce(): void {
+    this.#timer = undefined
     const body = JSON.stringify(this.#options.announcement())
     let isOver = false
     const finish = (failure: string): void => {

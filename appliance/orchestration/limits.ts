@@ -26,6 +26,8 @@ export type OrchestrationLimits = {
   /** A process whose slot was taken over by another is not let in again for so long. */
   readonly link_displaced_ms: number
   readonly announce_ms: number
+  /** From a change of status to the announcement that says so. */
+  readonly announce_soon_ms: number
   readonly announce_timeout_ms: number
   readonly announce_answer_bytes_max: number
   readonly node_json_bytes_max: number
@@ -58,6 +60,7 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   link_retry_ms_max: 500,
   link_displaced_ms: 2_000,
   announce_ms: 1_000,
+  announce_soon_ms: 20,
   announce_timeout_ms: 2_000,
   announce_answer_bytes_max: 64 * KIB,
   node_json_bytes_max: 64 * KIB,

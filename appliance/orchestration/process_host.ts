@@ -378,6 +378,7 @@ export class ProcessHost {
     this.#status = status
     this.#view = view
     this.links.announceState()
+    this.#announcer?.announceSoon()
     const { commit, incarnation, isPrimary } = this.replica
     this.#options.log.info({ status, view, commit, incarnation, is_primary: isPrimary }, "replica_status")
   }

@@ -366,7 +366,9 @@ class Scene {
     this.#boots.set(machine.name, boots)
     const joined = stages["joined"] ?? null
     if (joined !== null) {
-      this.#report.power_on_to_joined_ms[`${machine.kind} boot ${boots.length}`] = joined
+      const isOnlyOne = this.#options.machines.filter(({ kind }) => kind === machine.kind).length === 1
+      const name = isOnlyOne ? machine.kind : `${machine.kind} ${machine.name}`
+      this.#report.power_on_to_joined_ms[`${name} boot ${boots.length}`] = joined
     }
   }
 

@@ -160,7 +160,9 @@ async function outside(options: Options): Promise<number> {
     code = await foreground.run(["unshare", "-Urnmpf", "--kill-child", ...self], env)
   }
   rmSync(directory, { recursive: true, force: true })
-  return foreground.stoppedBy === undefined ? code : EXIT_SIGNALLED + constants.signals[foreground.stoppedBy]
+  // Ctrl-C after a scene that held is how one leaves it.
+  const isCut = code !== 0 && foreground.stoppedBy !== undefined
+  return isCut ? EXIT_SIGNALLED + constants.signals[foreground.stoppedBy ?? "SIGTERM"] : code
 }
 
 /** What only a person can put right is said before minutes go into a build. */
@@ -288,7 +290,7 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   }
   children.push(radvd.value)
   const image = resolve(ROOT, options.image ?? "build/image")
-  const served = await startBootServer({ image, directory, children })
+  const served = await startBootServer(stage, image)
   if (!served.ok) {
     return served
   }
@@ -316,7 +318,8 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
     isStopping: stage.isStopping,
   })
   writeReport(report, options.report)
-  summarize(report, { machines, directory })
+  // Through the table, which would otherwise take these lines for its own and erase them.
+  table.say(summary(report, { machines, directory }))
   if (process.stdout.isTTY === true && !options.once && !stage.isStopping()) {
     await stayUp(machines, table, stage.isStopping)
   }
@@ -327,14 +330,14 @@ async function playBadBoots(
   stage: Stage,
   lab: { readonly image: string; readonly acceleration: Acceleration },
 ): Promise<Result<boolean, LabError>> {
-  const { directory, children, machines, options } = stage
+  const { directory, machines, options } = stage
   const report = await runBadBoots({
     directory,
     machines,
     ...lab,
     serve: async (image) => {
-      await children.pop()?.stop()
-      return startBootServer({ image, directory, children })
+      await stage.children.pop()?.stop()
+      return startBootServer(stage, image)
     },
     say: (text) => void process.stdout.write(`${text}\n`),
   })
@@ -343,19 +346,18 @@ async function playBadBoots(
   return ok(report.ok)
 }
 
-async function startBootServer(start: {
-  readonly image: string
-  readonly directory: string
-  readonly children: Child[]
-}): Promise<Result<null, LabError>> {
-  const logFile = join(start.directory, "boot-server.log")
-  const args = ["serve", "--interface", LAN.bridge, "--dhcp", "full", "--image", start.image]
+async function startBootServer(stage: Stage, image: string): Promise<Result<null, LabError>> {
+  const logFile = join(stage.directory, "boot-server.log")
+  const args = ["serve", "--interface", LAN.bridge, "--dhcp", "full", "--image", image]
   const server = new Child({ command: [process.execPath, MAIN, ...args], logFile })
-  start.children.push(server)
+  stage.children.push(server)
   const deadline = Date.now() + SERVE_READY_MS
   while (Date.now() < deadline) {
     if ((await bootStatus(LAN.boot_server)) !== undefined) {
       return ok(null)
+    }
+    if (stage.isStopping()) {
+      return err(labError("stop", "stopped on request"))
     }
     if (server.exited) {
       const text = readFileSync(logFile, "utf8").trim()
@@ -377,35 +379,33 @@ function writeReport(report: object, file: string | undefined): void {
   }
 }
 
-function summarize(
+/** What the scene came to; when it failed, the ends of the consoles and of the boot server's log first. */
+function summary(
   report: SceneReport,
   lab: { readonly machines: readonly LabMachine[]; readonly directory: string },
-): void {
-  const joined = Object.entries(report.power_on_to_joined_ms).map(([name, ms]) => `${name} ${(ms / 1000).toFixed(1)} s`)
-  const lines = [
+): string {
+  const joined = Object.entries(report.power_on_to_joined_ms).map(([name, ms]) => `${name} ${inSeconds(ms)}`)
+  const counts = [
     `power-on to joined: ${joined.join(", ")}`,
     `${report.writes_acknowledged} writes acknowledged, ${report.writes_unknown} unknown, ` +
       `${report.writes_refused} refused`,
     `${report.reads_verified} reads verified, ${report.wrong_answers} wrong, ${report.reads_failed} without an answer`,
     `failover ${inSeconds(report.failover_ms)}, recovery ${inSeconds(report.recovery_ms)} from power-on`,
   ]
-  process.stdout.write(`${lines.join("\n")}\n`)
   if (report.ok) {
-    process.stdout.write("scene: ok\n")
-    return
+    return [...counts, "scene: ok"].join("\n")
   }
-  for (const machine of lab.machines) {
-    const tail = machine.consoleText().split("\n").slice(-CONSOLE_TAIL_LINES).join("\n")
-    process.stdout.write(`--- console of ${machine.name} (${machine.kind})\n${machine.qemuText()}${tail}\n`)
-  }
-  const log = readFileSync(join(lab.directory, "boot-server.log"), "utf8")
-    .split("\n")
-    .slice(-CONSOLE_TAIL_LINES)
-    .join("\n")
-  process.stdout.write(`--- boot server\n${log}\n`)
-  process.stdout.write(
-    `scene: failed at '${report.failed_step ?? "the end"}': ${report.failure ?? "see the counts above"}\n`,
-  )
+  const consoles = lab.machines.flatMap((machine) => [
+    `--- console of ${machine.name} (${machine.kind})`,
+    `${machine.qemuText()}${tailOf(machine.consoleText())}`,
+  ])
+  const server = tailOf(readFileSync(join(lab.directory, "boot-server.log"), "utf8"))
+  const failure = `'${report.failed_step ?? "the end"}': ${report.failure ?? "see the counts above"}`
+  return [...consoles, "--- boot server", server, ...counts, `scene: failed at ${failure}`].join("\n")
+}
+
+function tailOf(text: string): string {
+  return text.trimEnd().split("\n").slice(-CONSOLE_TAIL_LINES).join("\n")
 }
 
 function inSeconds(ms: number | null): string {

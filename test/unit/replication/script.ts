@@ -247,7 +247,7 @@ export class Script {
     return undefined
   }
 
-  /** What each next primary says of `key`: the network is whole, and each primary in turn falls silent to the others. */
+  /** What each next primary says of `key`: the network is whole, and one primary after the other falls silent. */
   readAtEveryPrimary(key: string): (string | undefined)[] {
     const values: (string | undefined)[] = []
     this.run(this.slots(), 15_000)

@@ -153,8 +153,8 @@ describe("messages from before a crash lose no acknowledged write", () => {
     expect(script.state(1)).toBe("view_change in view 1, incarnation 1")
     script.drop()
 
-    // 3 joins view 1 on {1, new 2, 3}. Its promise is the third that 1 needs, and lacks `a` too; but its vector knows of
-    // 2's crash, which takes the promise of the old 2 away.
+    // 3 joins view 1 on {1, new 2, 3}. Its promise is the third that 1 needs, and lacks `a` too; but its vector knows
+    // of the crash of 2, which takes the promise of the old 2 away.
     script.pass(2, SILENCE_MS)
     const wishOf2 = script.hold({ type: "exit_view", from: 2, to: 3 })
     script.drop()

@@ -143,7 +143,9 @@ export class Script {
     // What a replica sends to its own slot is for the gateway there: it waits until the script asks for it.
     const isInside = (letter: Letter): boolean =>
       letter.from !== letter.to &&
-      slots.includes(letter.from) && slots.includes(letter.to) && letter.boot === this.#member(letter.from).boot
+      slots.includes(letter.from) &&
+      slots.includes(letter.to) &&
+      letter.boot === this.#member(letter.from).boot
     for (let delivered = 0; ; delivered += 1) {
       assert(delivered < DELIVERIES_MAX, "script: the cluster falls silent at some time")
       const index = this.pool.findIndex(isInside)

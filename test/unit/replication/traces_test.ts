@@ -262,4 +262,42 @@ describe("messages from before a crash lose no acknowledged write", () => {
     expect(script.reply(0, session, 1)).toBeUndefined()
     expect(script.replica(0).commit).toBe(script.replica(1).commit)
   })
+
+  test("a log from before a crash is given up when a later view has committed another entry", () => {
+    const script = new Script({ voters: 5 })
+    const session = script.register(0, script.slots())
+    script.run(script.slots(), 200)
+
+    // View 1 begins without 4. Its primary prepares op 2, which reaches nobody, and shows its log to 4.
+    script.run([1, 2, 3], 1_000)
+    script.drop()
+    script.run([0, 1, 2, 3], 1_000)
+    script.drop()
+    expect(script.state(1)).toBe("normal in view 1, incarnation 1")
+    script.set({ to: 1, session, request: 1, key: KEY, value: "never acknowledged" })
+    script.drop()
+    script.pass(4, SILENCE_MS)
+    script.deliver({ type: "exit_view", from: 4, to: 1 })
+    const oldLog = script.hold({ type: "view", from: 1, to: 4 })
+    script.drop()
+
+    // 1 crashes. View 2 commits another op 2, and 1 comes back with a checkpoint that ends there.
+    script.crash(1)
+    script.run([0, 2, 3], 3_000)
+    script.drop()
+    const { primary } = script.replica(0)
+    script.set({ to: primary, session, request: 1, key: KEY, value: VALUE })
+    script.run([0, 2, 3], 300)
+    expect(script.reply(primary, session, 1)?.outcome).toBe("ok")
+    script.run([0, 1, 2, 3], 5_000)
+    script.drop()
+    expect(script.replica(1).log.first).toBe(3)
+
+    // 4 begins to install the old log, is told by the new 1 that its entries are gone, and gets the checkpoint.
+    script.postAll(oldLog)
+    expect(script.state(4)).toBe("state_transfer in view 0, incarnation 1")
+    script.run([1, 4], 1_000)
+    expect(script.replica(4).commit).toBe(2)
+    expectKept(script)
+  })
 })

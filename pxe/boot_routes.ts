@@ -47,6 +47,8 @@ export type RoutesCounters = {
 const PATH_KERNEL = "/image/kernel"
 const PATH_IMAGE = "/image/"
 const NODE_ARCHIVE = /^\/machine\/([0-9a-f-]{17})\/node\.img$/
+/** Reasons of /init to halt before it starts the appliance: such a machine has promised nothing to anybody. */
+const NEVER_STARTED = ["ram_too_small", "base_truncated", "base_corrupt", "base_of_another_build"]
 const BEACON = /^\/beacon\/(script|init|halted)$/
 const BOOT_ID_BYTES = 16
 const SEED_BYTES = 64
@@ -184,7 +186,7 @@ export class Routes {
   }
 
   #onBeacon({ query, remote_address: address }: HTTPRequest, stage: string): HTTPResponse {
-    const { ledger, clock, log } = this.#options
+    const { ledger, formation, clock, log } = this.#options
     const machine = parseMAC(query.get("mac") ?? "")
     const bootID = query.get("boot") ?? ""
     if (machine === undefined || !HEX_128.test(bootID)) {
@@ -208,6 +210,9 @@ export class Routes {
     this.counters.beacons += 1
     if (stage === "halted") {
       log.warn({ machine, reason, need_bytes: needBytes, have_bytes: haveBytes }, "boot: a machine halted")
+      if (NEVER_STARTED.includes(reason) && formation.release(machine)) {
+        log.info({ machine }, "pool: its slot is free for another machine")
+      }
     } else {
       log.info({ machine, stage }, "boot: a machine says how far it is")
     }

@@ -114,6 +114,20 @@ export class Formation {
     return free
   }
 
+  /**
+   * Gives back the slot of a machine whose process never started, so that another can take its place before there is a
+   * cluster. Once there is one the slot stays: who comes back to it recovers.
+   */
+  release(machine: string): boolean {
+    const slot = this.slotOf(machine)
+    if (slot === null || this.#isFormed) {
+      return false
+    }
+    this.#slots[slot] = null
+    assert(this.slotOf(machine) === null, "formation: a released machine has no slot")
+    return true
+  }
+
   /** What entitles to found: only those with a slot, only while there is no cluster. Otherwise empty. */
   tokenFor(machine: string): string {
     return this.#isFormed || this.slotOf(machine) === null ? "" : this.#token

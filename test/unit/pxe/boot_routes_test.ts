@@ -238,6 +238,17 @@ describe("beacons", () => {
   })
 
   test.each([
+    ["ram_too_small", null],
+    ["app_keeps_ending", 0],
+  ])("of a machine that halted for %s leave it slot %s", (reason, slot) => {
+    const boot = bootOf()
+    clock.now += 10_000
+    expect(call(`/machine/${A}/node.img?boot=${boot}`).status).toBe(200)
+    expect(call(`/beacon/halted?mac=${A}&boot=${boot}&reason=${reason}`).status).toBe(200)
+    expect(JSON.parse(textOf(call("/status")))).toMatchObject({ machines: [{ reason, slot }] })
+  })
+
+  test.each([
     ["no machine", (boot: string) => `/beacon/init?boot=${boot}`, 400],
     ["no boot", () => `/beacon/init?mac=${A}`, 400],
     ["another boot", () => `/beacon/init?mac=${A}&boot=${"f".repeat(32)}`, 409],

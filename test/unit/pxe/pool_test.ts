@@ -203,6 +203,20 @@ describe("the formation", () => {
     expect([A, B, C, D].map((machine) => formation.tokenFor(machine))).toEqual([TOKEN, TOKEN, TOKEN, ""])
   })
 
+  test("a machine that never started gives its slot back, but not once there is a cluster", () => {
+    const formation = make()
+    for (const machine of [A, B, C]) {
+      formation.assign(machine)
+    }
+    expect(formation.release(B)).toBe(true)
+    expect(formation.tokenFor(B)).toBe("")
+    expect([formation.assign(D), formation.assign(B)]).toEqual([1, null])
+    expect(formation.release(B)).toBe(false)
+    expect(formation.onAnnounce(announceOf({}))).toBe("accepted")
+    expect(formation.release(D)).toBe(false)
+    expect(formation.slotOf(D)).toBe(1)
+  })
+
   test("once a cluster is formed nobody gets a token any more, whoever asks", () => {
     const formation = make()
     for (const machine of [A, B, C]) {

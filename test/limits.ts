@@ -25,6 +25,7 @@ export const PHASE_SECONDS_MAX = {
   tidy: 120,
   unit: 240,
   property: 300,
+  interaction: 120,
   simulation: 480,
   processes: 240,
   scene: 600,

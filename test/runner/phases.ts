@@ -60,6 +60,7 @@ export const PHASES: readonly Phase[] = [
   vitest("tidy", "the house rules, each with its bait", "tidy", true),
   vitest("unit", "one module at a time", "unit", false),
   vitest("property", "random and mutated input", "property", false),
+  vitest("interaction", "scripted schedules of the protocol, with golden output", "interaction", false),
   vitest("simulation", "a whole cluster under one seed", "simulation", false),
   vitest("processes", "real processes and sockets", "system", false),
   {

@@ -4,18 +4,18 @@
  * what any other committed, after every step. Plane: control.
  */
 import { createHash } from "node:crypto"
-import type { Message, MessageOf, MessageType } from "../../../appliance/replication/message.ts"
-import { Replica } from "../../../appliance/replication/replica.ts"
-import { allocateReplicaMemory } from "../../../appliance/replication/replica_memory.ts"
-import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
-import { ResultKind } from "../../../appliance/state_machine/command.ts"
-import { createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
-import { assert } from "../../../appliance/types/assert.ts"
-import { Operation } from "../../../appliance/types/contracts.ts"
-import { PRNG } from "../../../appliance/types/prng.ts"
-import { StaticMemory } from "../../../appliance/types/static_memory.ts"
-import { encodeGet, encodeWrites } from "../../simulation/history.ts"
-import { SIMULATED_LIMITS, SIMULATED_PROCESS_LIMITS } from "../../simulation/limits.ts"
+import type { Message, MessageOf, MessageType } from "../../appliance/replication/message.ts"
+import { Replica } from "../../appliance/replication/replica.ts"
+import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"
+import { arenaBytes } from "../../appliance/state_machine/arena.ts"
+import { ResultKind } from "../../appliance/state_machine/command.ts"
+import { createStateMachine } from "../../appliance/state_machine/state_machine.ts"
+import { assert } from "../../appliance/types/assert.ts"
+import { Operation } from "../../appliance/types/contracts.ts"
+import { PRNG } from "../../appliance/types/prng.ts"
+import { StaticMemory } from "../../appliance/types/static_memory.ts"
+import { encodeGet, encodeWrites } from "../simulation/history.ts"
+import { SIMULATED_LIMITS, SIMULATED_PROCESS_LIMITS } from "../simulation/limits.ts"
 
 const TOKEN = "5".repeat(32)
 const TICK_MS = 10

@@ -39,8 +39,8 @@ export const RAM_NEEDS = {
   tmpfs_margin_bytes: 8 * MIB,
   /** Slabs, page tables, sockets and per-processor data of a running kernel. */
   kernel_bytes: 32 * MIB,
-  /** What the appliance allocates before it seals (241 MiB now), Node's own memory (about 60 MiB), and sockets. */
-  appliance_bytes: 384 * MIB,
+  /** What the appliance allocates before it seals (352 MiB now), Node's own memory (about 60 MiB), and sockets. */
+  appliance_bytes: 448 * MIB,
 } as const
 
 for (const value of [...Object.values(BUILDER_LIMITS), ...Object.values(RAM_NEEDS)]) {

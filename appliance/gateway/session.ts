@@ -246,6 +246,7 @@ export class Session {
         this.#courier.onRefusal(from, view, now)
         return
       case "busy":
+      case "standby_missing":
         this.#courier.onBusy(from, now)
         return
       case "stale":

@@ -8,7 +8,7 @@
  *        8    1  version (1)                         8    1  version (1)
  *        9    1  from: the dialler's slot            9    1  code (ANSWER_CODES; 1 accepts)
  *       10    1  to: the slot that it means         10    1  from: the acceptor's slot
- *       11    1  voters                             11    1  0
+ *       11    1  0                                  11    1  0
  *       12   16  cluster_id                         12    4  nonce of the acceptor's process
  *       28    4  generation
  *       32    4  epoch
@@ -34,7 +34,8 @@ const ANSWER_MAGIC = 0x414c_444d
 export type Hello = {
   readonly from: number
   readonly to: number
-  readonly voters: number
+  /** The epoch that the dialler is in; members of different epochs must talk, so that they come together. */
+  readonly epoch: number
   readonly identity: WireIdentity
   readonly incarnation: number
   /** Random, one a process: a peer that came back is another process. */
@@ -48,9 +49,7 @@ export type Refusal =
   | "bad_version"
   | "wrong_cluster"
   | "wrong_generation"
-  | "wrong_epoch"
   | "wrong_limits"
-  | "wrong_voters"
   | "wrong_slot"
   /** Another process has taken this slot's place a moment ago. */
   | "displaced"
@@ -63,9 +62,7 @@ const ANSWER_CODES: Readonly<Record<Answer["outcome"], number>> = {
   bad_version: 3,
   wrong_cluster: 4,
   wrong_generation: 5,
-  wrong_epoch: 6,
   wrong_limits: 7,
-  wrong_voters: 8,
   wrong_slot: 9,
   displaced: 10,
 }
@@ -80,10 +77,9 @@ export function encodeHello(hello: Hello, checksum: ChecksumFunction): Uint8Arra
   bytes[8] = VERSION
   bytes[9] = hello.from
   bytes[10] = hello.to
-  bytes[11] = hello.voters
   bytes.set(hello.identity.cluster_id, 12)
   view.setUint32(28, hello.identity.generation, true)
-  view.setUint32(32, hello.identity.epoch, true)
+  view.setUint32(32, hello.epoch, true)
   view.setUint32(36, hello.identity.limits_fingerprint, true)
   view.setUint32(40, hello.incarnation, true)
   view.setUint32(44, hello.nonce, true)
@@ -115,11 +111,10 @@ export function decodeHello(
   return ok({
     from: view.getUint8(9),
     to: view.getUint8(10),
-    voters: view.getUint8(11),
+    epoch: view.getUint32(32, true),
     identity: {
       cluster_id: bytes.slice(start + 12, start + 28),
       generation: view.getUint32(28, true),
-      epoch: view.getUint32(32, true),
       limits_fingerprint: view.getUint32(36, true),
     },
     incarnation: view.getUint32(40, true),
@@ -132,7 +127,7 @@ export function decodeHello(
 /** What the slot `slot` of this cluster answers to a hello. */
 export function judgeHello(
   hello: Hello,
-  own: { readonly slot: number; readonly voters: number; readonly identity: WireIdentity },
+  own: { readonly slot: number; readonly slotsMax: number; readonly identity: WireIdentity },
 ): Answer["outcome"] {
   const { identity } = own
   if (!hello.identity.cluster_id.every((byte, index) => byte === identity.cluster_id[index])) {
@@ -141,16 +136,10 @@ export function judgeHello(
   if (hello.identity.generation !== identity.generation) {
     return "wrong_generation"
   }
-  if (hello.identity.epoch !== identity.epoch) {
-    return "wrong_epoch"
-  }
   if (hello.identity.limits_fingerprint !== identity.limits_fingerprint) {
     return "wrong_limits"
   }
-  if (hello.voters !== own.voters) {
-    return "wrong_voters"
-  }
-  const isPeer = hello.to === own.slot && hello.from !== own.slot && hello.from < own.voters
+  const isPeer = hello.to === own.slot && hello.from !== own.slot && hello.from < own.slotsMax
   return isPeer ? "accepted" : "wrong_slot"
 }
 

@@ -49,6 +49,7 @@ export type LinksOptions = {
   /** Where peers reach this replica: goes into every hello, with the port that it listens on. */
   readonly advertise: string
   /** This process's entry in the crash vector, for people who read logs. */
+  readonly epoch: () => number
   readonly incarnation: () => number
   readonly holdsState: () => boolean
   /** One message of a peer. Bodies are views that end with the call. */
@@ -144,7 +145,7 @@ export class Links {
     this.#limits = options.limits
     this.#wire = options.wire
     this.#nonce = options.random()
-    for (let slot = 0; slot < options.wire.voters; slot += 1) {
+    for (let slot = 0; slot < options.wire.limits.slots_max; slot += 1) {
       if (slot === options.slot) {
         this.#outbound.push(undefined)
         this.#inbound.push(undefined)
@@ -181,7 +182,7 @@ export class Links {
     this.#server.on("drop", () => {
       this.counters.strangers_refused += 1
     })
-    this.#server.maxConnections = options.limits.link_strangers_max + 2 * options.wire.voters
+    this.#server.maxConnections = options.limits.link_strangers_max + 2 * options.wire.limits.slots_max
   }
 
   async listen(where: { readonly host: string; readonly port: number }): Promise<Result<void, ListenError>> {
@@ -368,7 +369,7 @@ export class Links {
 
   #judge(hello: Hello): Answer["outcome"] {
     const { slot, wire } = this.#options
-    const outcome = judgeHello(hello, { slot, voters: wire.voters, identity: wire.identity })
+    const outcome = judgeHello(hello, { slot, slotsMax: wire.limits.slots_max, identity: wire.identity })
     if (outcome !== "accepted") {
       return outcome
     }
@@ -477,10 +478,11 @@ export class Links {
     link.state = "greeting"
     link.since = this.#now
     const { slot, wire, advertise: address } = this.#options
-    const { identity, voters } = wire
+    const { identity } = wire
+    const epoch = this.#options.epoch()
     const incarnation = this.#options.incarnation()
     const port = this.#port
-    const hello = { from: slot, to: link.slot, voters, identity, incarnation, nonce: this.#nonce, address, port }
+    const hello = { from: slot, to: link.slot, epoch, identity, incarnation, nonce: this.#nonce, address, port }
     socket.write(encodeHello(hello, wire.checksum))
   }
 

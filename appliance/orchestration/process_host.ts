@@ -119,15 +119,13 @@ export class ProcessHost {
 
   constructor(options: HostOptions) {
     const { config, slot, limits, processLimits, orchestrationLimits } = options
-    assert(slot < config.voters, "process host: a slot is one of the voters'")
+    assert(slot < limits.slots_max, "process host: a slot is one of the cluster's")
     const wire: WireOptions = {
       identity: {
         cluster_id: Uint8Array.from(Buffer.from(config.cluster_id, "hex")),
         generation: config.generation,
-        epoch: config.epoch,
         limits_fingerprint: limitsFingerprint(limits),
       },
-      voters: config.voters,
       limits,
       checksum: zlibChecksum,
     }
@@ -143,14 +141,14 @@ export class ProcessHost {
       slewDivisor: orchestrationLimits.clock_slew_divisor,
     })
     this.#marker = new FormedMarker(options.runDirectory)
-    this.#names = new Array<string>(config.voters).fill("")
+    this.#names = new Array<string>(limits.slots_max).fill("")
     this.#names[slot] = config.machine
     this.#replies = new Ring(processLimits.outbox_max)
     this.#limitedLog = new LimitedLog(options.log, {
       repeatMs: orchestrationLimits.log_repeat_ms,
       kindsMax: orchestrationLimits.log_kinds_max,
     })
-    this.#book = new AddressBook(config.voters)
+    this.#book = new AddressBook(limits.slots_max)
     for (const member of config.members) {
       this.#learn(member)
     }
@@ -159,6 +157,7 @@ export class ProcessHost {
     this.replica = new Replica({
       slot,
       voters: config.voters,
+      generation: config.generation,
       token: this.#marker.isWritten ? "" : config.formation_token,
       limits,
       processLimits,
@@ -176,6 +175,7 @@ export class ProcessHost {
       log: this.#limitedLog,
       random: this.random,
       advertise: options.advertise,
+      epoch: () => this.replica.epoch,
       incarnation: () => this.replica.incarnation,
       holdsState: () => this.#holdsState(),
       onMessage: (message) => this.#onPeerMessage(message),
@@ -226,8 +226,8 @@ export class ProcessHost {
 
   /** False: there is no link to that slot, or no room on it. The body is copied before this returns. */
   sendTo(slot: number, message: OwnMessage): boolean {
-    assert(slot >= 0 && slot < this.replica.voters, "process host: a message goes to a slot")
-    const envelope = { from: this.replica.slot, cv: this.replica.cv }
+    assert(slot >= 0 && slot < this.#options.limits.slots_max, "process host: a message goes to a slot")
+    const envelope = { from: this.replica.slot, epoch: this.replica.epoch, cv: this.replica.cv }
     if (slot === this.replica.slot) {
       this.replica.receive({ ...message, ...envelope })
       this.#pump()
@@ -273,7 +273,9 @@ export class ProcessHost {
   }
 
   #members(): HostMember[] {
-    return this.#names.map((name, slot) => {
+    const known = this.#names.map((name, slot) => ({ name, slot }))
+    const named = known.filter(({ name, slot }) => name !== "" || slot < this.#options.config.voters)
+    return named.map(({ name, slot }) => {
       const place = this.#book.at(slot)
       const isSelf = slot === this.replica.slot
       const heardAt = this.links.heardAt(slot)
@@ -293,7 +295,7 @@ export class ProcessHost {
   /** Machines that hold the state, as their keepalives say, this one included. */
   #copies(): number {
     let copies = this.#holdsState() ? 1 : 0
-    for (let slot = 0; slot < this.replica.voters; slot += 1) {
+    for (let slot = 0; slot < this.#options.limits.slots_max; slot += 1) {
       copies += this.links.holdsState(slot) ? 1 : 0
     }
     return copies
@@ -317,6 +319,9 @@ export class ProcessHost {
   #onPeerMessage(message: Message): void {
     if (message.type === "reply" || message.type === "read_reply") {
       this.#sink?.onReply(message)
+      return
+    }
+    if (message.type === "reconfigure_reply") {
       return
     }
     this.replica.receive(message)
@@ -415,7 +420,7 @@ export class ProcessHost {
       primary_slot: this.primarySlot() < 0 ? null : this.primarySlot(),
       cluster_id: config.cluster_id,
       generation: config.generation,
-      epoch: config.epoch,
+      epoch: replica.epoch,
       formed: this.#marker.isWritten || this.#holdsState(),
     }
   }
@@ -438,7 +443,7 @@ export class ProcessHost {
     readonly replica_port: number
   }): void {
     const { slot, machine, address, replica_port } = member
-    if (slot >= this.#options.config.voters || slot === this.#options.slot) {
+    if (slot >= this.#options.limits.slots_max || slot === this.#options.slot) {
       return
     }
     if (machine !== "") {

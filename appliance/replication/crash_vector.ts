@@ -7,7 +7,7 @@
  * Incarnation 0 is a blank process that is no member yet; such an entry is never merged. Plane: control.
  */
 import { assert } from "../types/assert.ts"
-import { INCARNATION_MAX, VOTERS_MAX } from "../types/limits.ts"
+import { INCARNATION_MAX, STANDBYS_MAX, VOTERS_MAX } from "../types/limits.ts"
 import type { CrashVector } from "./message.ts"
 
 const U32 = 0x1_0000_0000
@@ -16,6 +16,10 @@ export function makeEntry(incarnation: number, nonce: number): number {
   assert(incarnation >= 0 && incarnation <= INCARNATION_MAX, "crash vector: incarnation out of range")
   assert(nonce >= 0 && nonce < U32, "crash vector: nonce out of range")
   return incarnation * U32 + nonce
+}
+
+export function nonceOf(entry: number): number {
+  return entry % U32
 }
 
 export function incarnationOf(entry: number): number {
@@ -29,9 +33,10 @@ export function entryAt(cv: CrashVector, slot: number): number {
   return entry
 }
 
-export function blankVector(voters: number): CrashVector {
-  assert(voters >= 1 && voters <= VOTERS_MAX, "crash vector: number of voters out of range")
-  return new Array<number>(voters).fill(0)
+/** All zeros, one entry a slot. */
+export function blankVector(slots: number): CrashVector {
+  assert(slots >= 1 && slots <= VOTERS_MAX + STANDBYS_MAX, "crash vector: number of slots out of range")
+  return new Array<number>(slots).fill(0)
 }
 
 /** A copy of `cv` with the entry of `slot` replaced. */

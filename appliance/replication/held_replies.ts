@@ -13,8 +13,8 @@ export class HeldReplies<T extends Held> {
   readonly #slots: (T | undefined)[]
   #count = 0
 
-  constructor(voters: number) {
-    this.#slots = new Array<T | undefined>(voters).fill(undefined)
+  constructor(slots: number) {
+    this.#slots = new Array<T | undefined>(slots).fill(undefined)
   }
 
   get count(): number {

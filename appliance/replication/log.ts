@@ -123,6 +123,18 @@ export class Log {
     this.#op = op
   }
 
+  /** True when who holds everything up to `op` lacks more than half of what this ring can hold (rule 11). */
+  isHalfRingBehind(op: number): boolean {
+    if (op >= this.#op) {
+      return false
+    }
+    const next = op + 1
+    if (next < this.first || this.#op - op > this.#headers.length / 2) {
+      return true
+    }
+    return this.#head - (this.#starts[next % this.#headers.length] ?? 0) > this.#memory.length / 2
+  }
+
   /** Headers of the last `count` entries, ascending; fewer when fewer are held. */
   suffix(count: number): PrepareHeader[] {
     const headers: PrepareHeader[] = []

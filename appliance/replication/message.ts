@@ -3,8 +3,12 @@
  * them bytes. A message is immutable once sent. Plane: control (one message a batch, never one a command).
  */
 import type { Digest, Operation } from "../types/contracts.ts"
+import type { Configuration } from "./configuration.ts"
 
-/** One entry a voter: incarnation * 2^32 + nonce, compared as numbers (crash_vector.ts). Never changed in place. */
+/**
+ * One entry a slot: incarnation * 2^32 + nonce, compared as numbers (crash_vector.ts); 0 for a slot without a vote. Never
+ * changed in place.
+ */
 export type CrashVector = readonly number[]
 
 /** The head of one log entry. `checksum` covers all other fields and the body; `parent` is the previous checksum. */
@@ -25,13 +29,17 @@ export type PrepareHeader = {
 /** A log entry with its body. `body` may be a view into a ring: copy it before the call that got it returns. */
 export type LogEntry = { readonly header: PrepareHeader; readonly body: Uint8Array }
 
-/** What every message carries: the sender's slot and all that it knows of crashes (rule 7). */
-type Envelope = { readonly from: number; readonly cv: CrashVector }
+/**
+ * What every message carries: the sender's slot, its epoch, and all that it knows of crashes in that epoch (rule 7).
+ * Views and vectors of two epochs are never compared.
+ */
+type Envelope = { readonly from: number; readonly epoch: number; readonly cv: CrashVector }
 
 /** A log that is no view's: committed entries of a later view may lie in it while its own is being left. */
 export const VIEW_NONE = Number.MAX_SAFE_INTEGER
 
-export type ProbeStatus = "blank" | "recovering" | "operational"
+/** `standby`: holds the state, without a vote. */
+export type ProbeStatus = "blank" | "recovering" | "operational" | "standby"
 
 export type Message = Envelope &
   (
@@ -50,6 +58,8 @@ export type Message = Envelope &
         readonly claimed: number
         readonly status: ProbeStatus
         readonly token: string
+        /** The sender's configuration: who must be asked to recover, and whether the prober votes at all. */
+        readonly configuration: Configuration
       }
     | {
         readonly type: "prepare"
@@ -69,6 +79,20 @@ export type Message = Envelope &
         readonly round: number
       }
     | { readonly type: "commit_ok"; readonly view: number; readonly round: number }
+    | {
+        /**
+         * What a machine without a vote says of itself, to be sent what is prepared: that it follows, and how far it is.
+         * In answer to a prepare or a heartbeat it confirms, which counts only for the one committed as synchronous.
+         */
+        readonly type: "standby_ok"
+        /** The nonce of its process: another process of the slot confirms nothing. */
+        readonly nonce: number
+        readonly view: number
+        readonly op: number
+        readonly checksum: Digest
+        /** The last round heard of in `view`. */
+        readonly round: number
+      }
     | { readonly type: "exit_view"; readonly view: number }
     | {
         readonly type: "join_view"
@@ -125,6 +149,35 @@ export type Message = Envelope &
         /** Empty when the chunk is all zeros. */
         readonly body: Uint8Array
       }
+    | {
+        /** The sender's epoch has begun: its configuration's op was committed in the one before. */
+        readonly type: "new_epoch"
+        readonly configuration: Configuration
+      }
+    /** The sender votes in its epoch: it holds all that was committed before. */
+    | { readonly type: "epoch_started" }
+    | {
+        /** An operator's command: the members of the next epoch. */
+        readonly type: "reconfigure"
+        /** The asker's own number for it. */
+        readonly change: number
+        /** The epoch that is to end: a change that was meant for another is refused. */
+        readonly epoch_expected: number
+        readonly voters: readonly number[]
+        readonly standbys: readonly number[]
+        readonly synchronous: boolean
+        /** Goes ahead without the synchronous standby; the operator has made sure that it is off (rule 6). */
+        readonly drops_standby: boolean
+      }
+    | {
+        readonly type: "reconfigure_reply"
+        readonly change: number
+        readonly outcome: ReconfigureOutcome
+        /** The slot that the outcome is about, where it is about one; else 0. */
+        readonly slot: number
+        /** The epoch that has begun when the outcome is `ok`, else the present one. */
+        readonly epoch_now: number
+      }
     /** A gateway's request, forwarded to the primary by the machine it reached. Not a quorum message. */
     | {
         readonly type: "request"
@@ -155,9 +208,23 @@ export type Message = Envelope &
 /**
  * `ok`: committed, the body is the reply. The others changed nothing that the asker may rely on:
  * `not_primary` (the view is a hint of who is), `busy` (queue full), `evicted` (session unknown: register again),
- * `invalid` (batch malformed), `stale` (an older request number than the last committed).
+ * `invalid` (batch malformed), `stale` (an older request number than the last committed), `standby_missing` (the only
+ * voter must not answer without its synchronous standby).
  */
-export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invalid" | "stale"
+export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invalid" | "stale" | "standby_missing"
+
+/**
+ * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the one
+ * that was to end. `invalid`: the sizes of rule 6. `not_warm`: `slot` does not follow, or lags by more than half the log.
+ */
+export type ReconfigureOutcome =
+  | "ok"
+  | "not_primary"
+  | "busy"
+  | "wrong_epoch"
+  | "invalid"
+  | "not_warm"
+  | "standby_missing"
 
 export type MessageType = Message["type"]
 export type MessageOf<T extends MessageType> = Extract<Message, { readonly type: T }>

@@ -2,25 +2,38 @@
  * One replica of Viewstamped Replication for machines that forget: a pure state machine, message in, messages out. The
  * caller owns the network and the clock: it calls `receive` and `tick`, then drains `takeOutgoing`.
  *
- * The protocol is Viewstamped Replication Revisited (Liskov and Cowling, 2012) with four changes, each of which
+ * The protocol is Viewstamped Replication Revisited (Liskov and Cowling, 2012; VRR) with four changes, each of which
  * repairs a way to lose an acknowledged write when no machine has a disk:
  *   - crash vectors on every message, and only crash-consistent quorums (Michael et al., DISC'17);
  *   - a view is left only by a quorum of exit_view, or on evidence of a higher view (rule 13);
  *   - state transfer never drops an entry before its replacement is in hand (rule 23);
  *   - a blank machine recovers with a fresh nonce and never votes until it has (rules 16, 19, 20).
  *
+ * Membership changes by epochs (VRR, section 7): configuration.ts says who votes, and a reconfigure op ends an epoch.
+ *
  * Order of reading: receive() and #admit() (what every message passes), normal operation, reads, view change,
- * installing a log, recovery, tick(). Plane: control.
+ * installing a log, formation and recovery, epochs, standbys, tick(). Plane: control.
  */
 import { assert, unreachable } from "../types/assert.ts"
 import { type Digest, type DigestFunction, Operation, type RandomU32, SessionState } from "../types/contracts.ts"
 import type { StateMachine } from "../types/contracts.ts"
-import { assertClusterLimits, assertProcessLimits, INCARNATION_MAX } from "../types/limits.ts"
+import { assertClusterLimits, assertProcessLimits, INCARNATION_MAX, inFlightMax } from "../types/limits.ts"
 import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { BodyQueue } from "./body_queue.ts"
 import { CheckpointDonor, CheckpointReceiver } from "./checkpoint_transfer.ts"
-import { blankVector, entryAt, incarnationOf, knowsLater, makeEntry, withEntry } from "./crash_vector.ts"
+import {
+  type Configuration,
+  configurationFault,
+  decodeConfiguration,
+  encodeConfiguration,
+  faultsOf,
+  foundingConfiguration,
+  type Member,
+  memberAt,
+  votes,
+} from "./configuration.ts"
+import { blankVector, entryAt, incarnationOf, knowsLater, makeEntry, nonceOf, withEntry } from "./crash_vector.ts"
 import { HeldReplies } from "./held_replies.ts"
 import { Log, ROOT_CHECKSUM } from "./log.ts"
 import type {
@@ -28,26 +41,31 @@ import type {
   LogEntry,
   Message,
   MessageOf,
+  MessageType,
   Outgoing,
   PrepareHeader,
   ProbeStatus,
+  ReconfigureOutcome,
   RequestOutcome,
 } from "./message.ts"
 import { VIEW_NONE } from "./message.ts"
 import type { ReplicaMemory } from "./replica_memory.ts"
 
 /**
- * `recovering`: blank, votes for nothing (rules 2, 16). `normal`: part of its view. `view_change`: has left a view and
+ * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a vote or
+ * as a standby. `view_change`: has left a view and
  * waits for the next. `state_transfer`: fetches what it lacks, votes for nothing. `fenced`: a later incarnation of this
  * slot lives, so this process must end (rule 28).
  */
 export type ReplicaStatus = "recovering" | "normal" | "view_change" | "state_transfer" | "fenced"
 
 export type ReplicaOptions = {
-  /** This replica's slot, 0 to voters - 1. */
+  /** This machine's slot, 0 to slots_max - 1. Only the first `voters` of them may found a cluster. */
   readonly slot: number
-  /** 1, 3, 5 or 7 (rule 6). */
+  /** Voters that the cluster is founded with: 1, 3, 5 or 7 (rule 6). */
   readonly voters: number
+  /** Rises with every restore and promotion; what belongs to another generation is never heard (rule 3). */
+  readonly generation: number
   /** 32 hexadecimal digits that allow this process to found the cluster together with all others; "" only recovers. */
   readonly token: string
   readonly limits: ClusterLimits
@@ -61,12 +79,15 @@ export type ReplicaOptions = {
 /** Counts of what was refused or lost on the way; for metrics and for tests that ask whether a fault was reached. */
 export type ReplicaCounters = {
   stale_incarnation: number
+  wrong_epoch: number
   corrupt_entry: number
   /** Never but for a bug or a memory fault: a peer's entry of our view that is not ours. */
   divergent_entry: number
   unexpected_message: number
   outbox_dropped: number
   requests_refused: number
+  /** Times that a batch waited because a live backup lagged by more than half the log ring. */
+  paced: number
   view_changes: number
   recoveries: number
   checkpoints_received: number
@@ -94,23 +115,60 @@ type InstallTarget = {
 
 type StagedBody = { readonly op: number; readonly start: number; readonly bytes: number }
 
-type RecoveryPhase = "probe" | "checkpoint" | "recovery" | "install"
+/**
+ * What a replica that lacks something is about. A blank one: `probe` (who is there), `checkpoint` (copy the state), then with
+ * a vote `recovery` (ask a quorum) and `install` (take the primary's log). Who is let into an epoch: `epoch` (take what
+ * the epoch before committed). Who has no vote, or was overtaken on its way into an epoch: `view` (take a member's log).
+ */
+type RecoveryPhase = "probe" | "checkpoint" | "recovery" | "install" | "epoch" | "view"
 
-const SIZES = [1, 3, 5, 7]
+/** A machine without a vote that lets itself be sent what is prepared. */
+export type Follower = {
+  readonly slot: number
+  readonly nonce: number
+  /** How far it says it is. */
+  readonly op: number
+  readonly heard_at: number
+  /** Up to where, and in which round, it has confirmed this primary's log. */
+  readonly confirmed_op: number
+  readonly confirmed_round: number
+}
+
+/** An operator's change: first it waits until all its members hold `barrier`, then, as op `op`, for its commit. */
+type PendingChange = {
+  readonly message: MessageOf<"reconfigure">
+  readonly since: number
+  readonly barrier: number
+  /** 0 while it waits for its members. */
+  readonly op: number
+}
+
+export type PromoteOutcome = "ok" | "not_synchronous" | "not_ready"
+
+/** What a machine without a vote may say: it asks for state, hands it on, and speaks of epochs. */
+const SPOKEN_WITHOUT_VOTE: ReadonlySet<MessageType> = new Set<MessageType>([
+  "get_view",
+  "get_log",
+  "log",
+  "log_gone",
+  "get_checkpoint",
+  "checkpoint_chunk",
+  "standby_ok",
+  "new_epoch",
+])
 
 export class Replica {
   readonly slot: number
-  readonly voters: number
-  /** f of the paper: how many may be down. */
-  readonly faults: number
   readonly log: Log
   readonly counters: ReplicaCounters = {
     stale_incarnation: 0,
+    wrong_epoch: 0,
     corrupt_entry: 0,
     divergent_entry: 0,
     unexpected_message: 0,
     outbox_dropped: 0,
     requests_refused: 0,
+    paced: 0,
     view_changes: 0,
     recoveries: 0,
     checkpoints_received: 0,
@@ -127,6 +185,22 @@ export class Replica {
   readonly #outbox: Ring<Outgoing>
 
   #status: ReplicaStatus = "recovering"
+  /** Voters of the founding configuration: whom a blank process founds a cluster with. */
+  readonly #founders: number
+  #configuration: Configuration
+  /** Derived from the configuration. */
+  #isVoter: boolean
+  /** The other voters' slots. */
+  #peers: readonly number[]
+  #faults: number
+  /** An epoch that the op just committed begins; entered when the event at hand is done. */
+  #due: Configuration | undefined
+  /** Who of the epoch's voters has said that it votes (rule 27). */
+  readonly #started: Uint8Array
+  #epochToldAt = Number.NEGATIVE_INFINITY
+  /** When each slot was last told of this epoch. */
+  readonly #toldAt: Float64Array
+  #change: PendingChange | undefined
   #view = 0
   /** The view whose log this is: rises only when a log is installed (defect D6). */
   #logView = 0
@@ -138,7 +212,18 @@ export class Replica {
 
   /* Primary */
   readonly #acked: Float64Array
+  readonly #ackedAt: Float64Array
+  /** 1: was within half a log ring of this primary, so that it is waited for when it lags (rule 11). */
+  readonly #isKept: Uint8Array
+  /** How often each slot has asked for this primary's log without ever coming within half a ring, and when last. */
+  readonly #catchUps: Uint32Array
+  readonly #catchUpAt: Float64Array
   readonly #roundAcked: Float64Array
+  readonly #followers: (Follower | undefined)[]
+  #pacedAt = Number.NEGATIVE_INFINITY
+  /** The operator has said that the synchronous standby is off: the reconfiguration in flight needs no word of it. */
+  #dropsStandby = false
+  #isStandbyMissing = false
   #round = 0
   #roundConfirmed = 0
   #viewStartOp = 0
@@ -163,6 +248,9 @@ export class Replica {
   #joinSentAt = 0
   #exitSentAt = Number.NEGATIVE_INFINITY
   #primaryHeardAt = 0
+  /** As a standby: the last round heard, and when it last said that it follows. */
+  #roundHeard = 0
+  #followedAt = Number.NEGATIVE_INFINITY
   #getViewAt = Number.NEGATIVE_INFINITY
   #getLogAt = Number.NEGATIVE_INFINITY
 
@@ -174,8 +262,12 @@ export class Replica {
   #targetProgressAt = 0
 
   /* Recovery and transfer */
+  /** A machine without a vote has found its cluster. */
+  #isFollowing = false
   /** The incarnation that this process means to take; 0 before it knows of one. */
   #claim = 0
+  /** The last question of each other founder, while this process is blank. */
+  readonly #askedNonce: Float64Array
   /** The highest incarnation that a process of each slot has said that it will take. */
   readonly #claimed: Float64Array
   #phase: RecoveryPhase = "probe"
@@ -190,14 +282,18 @@ export class Replica {
   readonly #heardAt: Float64Array
 
   constructor(options: ReplicaOptions) {
-    assert(SIZES.includes(options.voters), "replica: voters are 1, 3, 5 or 7")
-    assert(options.slot >= 0 && options.slot < options.voters, "replica: slot out of range")
+    const slots = options.limits.slots_max
+    assert(options.voters <= slots, "replica: a slot for each founder")
+    assert(options.slot >= 0 && options.slot < slots, "replica: slot out of range")
     assertClusterLimits(options.limits)
     assertProcessLimits(options.processLimits)
     assert(options.memory.shadow.length === options.stateMachine.arena.length, "replica: shadow as long as the arena")
     this.slot = options.slot
-    this.voters = options.voters
-    this.faults = (options.voters - 1) / 2
+    this.#founders = options.voters
+    this.#configuration = foundingConfiguration(options.generation, options.voters)
+    this.#isVoter = votes(this.#configuration, options.slot)
+    this.#peers = []
+    this.#faults = faultsOf(this.#configuration)
     this.#limits = options.limits
     this.#process = options.processLimits
     this.#machine = options.stateMachine
@@ -211,10 +307,10 @@ export class Replica {
     this.#outbox = new Ring(options.processLimits.outbox_max)
     this.#requests = new BodyQueue(options.processLimits.requests_queue_max, options.memory.requests)
     this.#reads = new BodyQueue(options.processLimits.reads_queue_max, options.memory.reads)
-    this.#exitVotes = new HeldReplies(options.voters)
-    this.#joinViews = new HeldReplies(options.voters)
-    this.#probes = new HeldReplies(options.voters)
-    this.#responses = new HeldReplies(options.voters)
+    this.#exitVotes = new HeldReplies(slots)
+    this.#joinViews = new HeldReplies(slots)
+    this.#probes = new HeldReplies(slots)
+    this.#responses = new HeldReplies(slots)
     const transfer = {
       shadow: options.memory.shadow,
       chunkBytes: options.limits.chunk_bytes,
@@ -222,15 +318,24 @@ export class Replica {
     }
     this.#donor = new CheckpointDonor(transfer)
     this.#receiver = new CheckpointReceiver(transfer)
-    this.#acked = new Float64Array(options.voters)
-    this.#roundAcked = new Float64Array(options.voters)
-    this.#claimed = new Float64Array(options.voters)
-    this.#heardAt = new Float64Array(options.voters).fill(Number.NEGATIVE_INFINITY)
+    this.#acked = new Float64Array(slots)
+    this.#ackedAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
+    this.#isKept = new Uint8Array(slots)
+    this.#catchUps = new Uint32Array(slots)
+    this.#catchUpAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
+    this.#roundAcked = new Float64Array(slots)
+    this.#followers = new Array<Follower | undefined>(slots).fill(undefined)
+    this.#started = new Uint8Array(slots)
+    this.#toldAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
+    this.#askedNonce = new Float64Array(slots)
+    this.#claimed = new Float64Array(slots)
+    this.#heardAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#viewChangeMs = options.processLimits.view_change_ms
     this.#attemptMs = options.processLimits.retry_ms
     this.#bootNonce = options.random()
     // A blank process carries its nonce under incarnation 0: enough to found a cluster with, nothing to vote with.
-    this.#cv = withEntry(blankVector(options.voters), options.slot, makeEntry(0, this.#bootNonce))
+    this.#cv = withEntry(blankVector(slots), options.slot, makeEntry(0, this.#bootNonce))
+    this.#configure(this.#configuration)
     assert(this.#machine.commit() === 0, "replica: a process begins blank")
   }
 
@@ -259,6 +364,39 @@ export class Replica {
   get bootNonce(): number {
     return this.#bootNonce
   }
+  get configuration(): Configuration {
+    return this.#configuration
+  }
+  get epoch(): number {
+    return this.#configuration.epoch
+  }
+  get generation(): number {
+    return this.#configuration.generation
+  }
+  /** How many vote in this epoch. */
+  get voters(): number {
+    return this.#configuration.voters.length
+  }
+  /** f of the paper: how many voters may be down. */
+  get faults(): number {
+    return this.#faults
+  }
+  /** Whether this machine votes in its epoch; else it stands by. */
+  get isVoter(): boolean {
+    return this.#isVoter
+  }
+  /** The only voter, and its synchronous standby is silent: nothing is answered (rule 6). */
+  get isStandbyMissing(): boolean {
+    return this.#isStandbyMissing
+  }
+  /** How many of the epoch's voters vote already, as far as this replica has heard. */
+  get votersStarted(): number {
+    return this.#started.reduce((sum, started) => sum + started, 0)
+  }
+  /** CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. */
+  get isEpochSafe(): boolean {
+    return this.votersStarted >= this.#faults + 1
+  }
   get primary(): number {
     return this.primaryOf(this.#view)
   }
@@ -270,7 +408,15 @@ export class Replica {
   }
 
   primaryOf(view: number): number {
-    return view % this.voters
+    const { voters } = this.#configuration
+    const member = voters[view % voters.length]
+    assert(member !== undefined, "replica: a configuration has voters")
+    return member.slot
+  }
+
+  /** Machines without a vote that follow, as this primary hears them. */
+  followers(): Follower[] {
+    return this.#followers.filter((follower) => follower !== undefined).filter((known) => this.#isFresh(known.heard_at))
   }
 
   /** When `slot` was last heard, in the caller's milliseconds; -Infinity for never. */
@@ -280,11 +426,15 @@ export class Replica {
 
   /** Live machines beyond a majority, as this replica hears them; meaningful at the primary, whom everybody answers. */
   quorumMargin(): number {
-    let live = 0
-    for (let slot = 0; slot < this.voters; slot += 1) {
-      live += this.#now - this.heardAt(slot) <= 2 * this.#process.primary_silent_ms ? 1 : 0
+    let live = this.#isVoter ? 1 : 0
+    for (const slot of this.#peers) {
+      live += this.#isFresh(this.heardAt(slot)) ? 1 : 0
     }
-    return live - (this.faults + 1)
+    return live - (this.#faults + 1)
+  }
+
+  #isFresh(heardAt: number): boolean {
+    return this.#now - heardAt <= 2 * this.#process.primary_silent_ms
   }
 
   takeOutgoing(): Outgoing | undefined {
@@ -298,49 +448,69 @@ export class Replica {
     if (this.#status === "fenced") {
       return
     }
-    if (message.type === "request" || message.type === "read") {
-      this.#onGatewayMessage(message)
-      return
-    }
-    if (message.from === this.slot || message.from >= this.voters || message.cv.length !== this.voters) {
+    const slots = this.#limits.slots_max
+    if (message.type === "request" || message.type === "read" || message.type === "reconfigure") {
+      if (message.from < slots) {
+        this.#onAsked(message)
+      } else {
+        this.counters.unexpected_message += 1
+      }
+    } else if (message.from === this.slot || message.from >= slots || message.cv.length !== slots) {
       this.counters.unexpected_message += 1
-      return
+    } else if (this.#admit(message)) {
+      this.#dispatch(message)
     }
-    if (!this.#admit(message)) {
-      return
-    }
-    this.#dispatch(message)
-    this.#assertInvariants()
+    this.#settle()
   }
 
-  #onGatewayMessage(message: MessageOf<"request"> | MessageOf<"read">): void {
-    if (message.from >= this.voters) {
-      this.counters.unexpected_message += 1
-      return
+  /** What a gateway or an operator asks, at this machine or through another one: of no epoch, and no part of a quorum. */
+  #onAsked(message: MessageOf<"request"> | MessageOf<"read"> | MessageOf<"reconfigure">): void {
+    switch (message.type) {
+      case "request":
+        return this.#onRequest(message)
+      case "read":
+        return this.#onRead(message)
+      case "reconfigure":
+        return this.#onReconfigure(message)
+      default:
+        return unreachable(message)
     }
-    if (message.type === "request") {
-      this.#onRequest(message)
-    } else {
-      this.#onRead(message)
+  }
+
+  /** The end of every event. */
+  #settle(): void {
+    if (this.#due !== undefined && this.#status !== "fenced") {
+      this.#beginDueEpoch(this.#due)
     }
     this.#assertInvariants()
   }
 
   /**
-   * Rule 7. False: discard. What a sender's earlier incarnation said must never count again, neither now nor among the
-   * replies that are held already; and who learns of a later incarnation of its own slot is fenced.
+   * Rules 1 and 7. False: discard. What a sender's earlier incarnation said must never count again, neither now nor among
+   * the replies that are held already; and who learns of a later incarnation of its own slot is fenced. Vectors and views
+   * of another epoch say nothing about this one.
    */
   #admit(message: Message): boolean {
+    const isProbing = message.type === "probe" || message.type === "probe_ok"
+    if (!this.#isListening()) {
+      // What a blank process learned of others' crashes before it is a member could only keep a cluster from being founded.
+      this.counters.unexpected_message += isProbing ? 0 : 1
+      return isProbing
+    }
+    if (message.epoch !== this.epoch) {
+      if (!isProbing) {
+        this.#onOtherEpoch(message)
+      }
+      return isProbing
+    }
     const entry = entryAt(message.cv, message.from)
     const isBlank = incarnationOf(entry) === 0
-    const isProbing = message.type === "probe" || message.type === "probe_ok"
-    // Without an incarnation there is nothing to say but probes, and nothing to hear: what a blank process learned of
-    // others' crashes before it is a member could only keep a cluster from being founded.
-    if (!isProbing && (isBlank || this.incarnation === 0)) {
+    const mayBeBlank = isProbing || (!votes(this.#configuration, message.from) && SPOKEN_WITHOUT_VOTE.has(message.type))
+    if (isBlank && !mayBeBlank) {
       this.counters.unexpected_message += 1
       return false
     }
-    if (knowsLater(message.cv, this.#cv, this.slot) && this.incarnation > 0) {
+    if (knowsLater(message.cv, this.#cv, this.slot)) {
       this.#status = "fenced"
       return false
     }
@@ -351,12 +521,19 @@ export class Replica {
       return false
     }
     this.#merge(message.cv)
-    this.#heardAt[message.from] = this.#now
+    if (!isProbing) {
+      this.#heardAt[message.from] = this.#now
+    }
     return true
   }
 
+  /** False: a process without an incarnation or a cluster to follow; it has nothing to hear or to say but probes. */
+  #isListening(): boolean {
+    return this.incarnation > 0 || this.#isFollowing
+  }
+
   #merge(theirs: CrashVector): void {
-    for (let slot = 0; slot < this.voters; slot += 1) {
+    for (let slot = 0; slot < this.#limits.slots_max; slot += 1) {
       if (slot !== this.slot && knowsLater(theirs, this.#cv, slot)) {
         this.#raise(slot, entryAt(theirs, slot))
       }
@@ -371,6 +548,8 @@ export class Replica {
     this.#probes.prune(slot, entry)
     this.#responses.prune(slot, entry)
     this.#acked[slot] = 0
+    this.#ackedAt[slot] = Number.NEGATIVE_INFINITY
+    this.#isKept[slot] = 0
     this.#roundAcked[slot] = 0
     if (this.#joinViews.prune(slot, entry) && this.#status === "view_change") {
       // The quorum that chose the log is broken: gather a new one.
@@ -414,10 +593,18 @@ export class Replica {
         return this.#onGetCheckpoint(message)
       case "checkpoint_chunk":
         return this.#onCheckpointChunk(message)
+      case "standby_ok":
+        return this.#onStandbyOk(message)
+      case "new_epoch":
+        return this.#onNewEpoch(message)
+      case "epoch_started":
+        return this.#onEpochStarted(message)
       case "request":
       case "read":
+      case "reconfigure":
       case "reply":
       case "read_reply":
+      case "reconfigure_reply":
         this.counters.unexpected_message += 1
         return
       default:
@@ -430,6 +617,9 @@ export class Replica {
   #onRequest(message: MessageOf<"request">): void {
     if (!this.isPrimary || this.#abdicated) {
       return this.#refuse(message, "not_primary")
+    }
+    if (this.#isStandbyMissing) {
+      return this.#refuse(message, "standby_missing")
     }
     if (!this.#isWellFormed(message)) {
       return this.#refuse(message, "invalid")
@@ -489,6 +679,7 @@ export class Replica {
       case Operation.batch:
         return message.request >= 1 && this.#machine.isValidBatch(body, 0, body.length)
       case Operation.pulse:
+      case Operation.reconfigure:
         return false
       default:
         return unreachable(operation)
@@ -519,7 +710,67 @@ export class Replica {
   }
 
   #pipelineHasRoom(): boolean {
-    return this.log.op - this.#commit < this.#limits.pipeline_max
+    return this.log.op - this.#commit < this.#limits.pipeline_max && !this.#isSealed() && !this.#isPaced()
+  }
+
+  /** Rule 11: what no load may hold up has places of its own. */
+  #hasControlSlot(): boolean {
+    return this.log.op - this.#commit < inFlightMax(this.#limits) && !this.#isSealed()
+  }
+
+  /** The epoch's last op is in the log: nothing may follow it (VRR, section 7.1). */
+  #isSealed(): boolean {
+    return this.log.op > this.#configuration.op && this.log.header(this.log.op)?.operation === Operation.reconfigure
+  }
+
+  /**
+   * Rule 11: while a live backup lags by more than half the ring, batches go out at a pace, so that it can catch up. It is
+   * slowed for, not waited for: who still falls out of the ring takes a checkpoint.
+   */
+  #isPaced(): boolean {
+    if (this.#now - this.#pacedAt >= this.#process.pace_ms || !this.#isHalfRingBehind()) {
+      return false
+    }
+    this.counters.paced += 1
+    return true
+  }
+
+  #isHalfRingBehind(): boolean {
+    for (let slot = 0; slot < this.#catchUps.length; slot += 1) {
+      const isTrying = this.#now - (this.#catchUpAt[slot] ?? 0) <= this.#process.transfer_silent_ms
+      if (isTrying && (this.#catchUps[slot] ?? 0) >= CATCH_UPS_UNPACED) {
+        return true
+      }
+    }
+    for (const slot of this.#peers) {
+      const isLive = this.#now - (this.#ackedAt[slot] ?? 0) <= this.#process.live_ms
+      if (isLive && this.#isKept[slot] === 1 && this.log.isHalfRingBehind(this.#acked[slot] ?? 0)) {
+        return true
+      }
+    }
+    for (const follower of this.#followers) {
+      const isLive = follower !== undefined && this.#now - follower.heard_at <= this.#process.live_ms
+      if (isLive && this.#isKept[follower.slot] === 1 && this.log.isHalfRingBehind(follower.op)) {
+        return true
+      }
+    }
+    return false
+  }
+
+  /** A machine that recovers or has just begun to follow is not waited for until it is within half a ring. */
+  #keep(slot: number, op: number): void {
+    if (!this.log.isHalfRingBehind(op)) {
+      this.#isKept[slot] = 1
+      this.#catchUps[slot] = 0
+    }
+  }
+
+  /** Rule 21: a copy of the state that comes too late again and again is slowed for, whatever the load. */
+  #noteCatchUp(slot: number): void {
+    if (this.isPrimary) {
+      this.#catchUps[slot] = (this.#catchUps[slot] ?? 0) + 1
+      this.#catchUpAt[slot] = this.#now
+    }
   }
 
   /** Milliseconds of cluster time: the log's last timestamp plus this primary's monotonic time since its view began. */
@@ -531,7 +782,7 @@ export class Replica {
 
   #prepare(request: QueuedRequest, body: Uint8Array): void {
     assert(this.isPrimary, "replica: only the primary prepares")
-    assert(this.#pipelineHasRoom(), "replica: the pipeline is bounded")
+    assert(this.#hasControlSlot(), "replica: what is in flight is bounded, and nothing follows an epoch's last op")
     const parent = this.log.checksum(this.log.op)
     assert(parent !== undefined, "replica: the last entry has a checksum")
     const unsigned = {
@@ -552,9 +803,13 @@ export class Replica {
     if (request.from >= 0) {
       this.#routes.push({ op: header.op, from: request.from })
     }
-    for (let slot = 0; slot < this.voters; slot += 1) {
-      if (slot !== this.slot) {
-        this.#sendPrepare(slot, header.op)
+    this.#pacedAt = this.#now
+    for (const slot of this.#peers) {
+      this.#sendPrepare(slot, header.op)
+    }
+    for (const follower of this.#followers) {
+      if (follower !== undefined && this.#isFresh(follower.heard_at)) {
+        this.#sendPrepare(follower.slot, header.op)
       }
     }
     this.#acked[this.slot] = header.op
@@ -600,7 +855,7 @@ export class Replica {
       }
     } else if (header.op > this.log.op + 1) {
       this.#getLog(message.from, this.log.op + 1, header.op - 1)
-    } else if (this.#agrees(this.log.op, header.parent) && this.#isIntact({ header, body })) {
+    } else if (!this.#isSealed() && this.#agrees(this.log.op, header.parent) && this.#isIntact({ header, body })) {
       this.#accept(header, body)
     }
     this.#commitTo(Math.min(message.commit, this.log.op))
@@ -634,9 +889,7 @@ export class Replica {
       return false
     }
     if (this.#status === "recovering") {
-      if (this.#target !== undefined && view > this.#target.view) {
-        this.#beginRecoveryAttempt()
-      }
+      this.#onLaterView(view)
       return false
     }
     if (view > this.#view || this.#status === "view_change") {
@@ -654,8 +907,23 @@ export class Replica {
     return true
   }
 
+  /** While it was fetching the log of a view, this replica hears of a later one: that one's log is what it needs. */
+  #onLaterView(view: number): void {
+    if (this.#target === undefined || view <= this.#target.view) {
+      return
+    }
+    if (this.#phase === "install") {
+      this.#beginRecoveryAttempt()
+    } else if (this.#phase === "view") {
+      this.#clearTarget()
+    }
+  }
+
   /** Says up to where this replica holds the log of its view: cumulative, so a lost one is repaired by the next. */
   #sendPrepareOk(): void {
+    if (!this.#isVoter) {
+      return this.#sendStandbyOk(this.primary)
+    }
     assert(this.#status === "normal" && this.#logView === this.#view, "replica: only a member of the view votes")
     const checksum = this.log.checksum(this.log.op)
     assert(checksum !== undefined, "replica: the last entry has a checksum")
@@ -675,16 +943,20 @@ export class Replica {
     if (!this.#agrees(message.op, message.checksum)) {
       return
     }
+    this.#ackedAt[message.from] = this.#now
+    this.#keep(message.from, message.op)
     if (message.op > (this.#acked[message.from] ?? 0)) {
       this.#acked[message.from] = message.op
       this.#preparedAt = this.#now
       this.#commitByQuorum()
+      this.#continueChange()
     }
   }
 
-  /** Commits what f backups and this primary hold. */
+  /** Commits what f backups and this primary hold, and the synchronous standby where there is one. */
   #commitByQuorum(): void {
-    const op = this.#quorumValue(this.#acked)
+    const standby = this.#synchronousStandby()
+    const op = Math.min(this.#quorumValue(this.#acked), standby?.confirmed_op ?? Number.POSITIVE_INFINITY)
     if (op > this.#commit) {
       this.#commitTo(op)
       this.#abdicated = this.#abdicated && this.#commit < this.log.op
@@ -693,10 +965,20 @@ export class Replica {
     this.#serveReads()
   }
 
-  /** The largest value that f + 1 slots have reached. */
+  /** The largest value that f + 1 voters have reached. */
   #quorumValue(values: Float64Array): number {
-    const sorted = Array.from(values).sort((a, b) => b - a)
-    return sorted[this.faults] ?? 0
+    let best = 0
+    for (const candidate of this.#configuration.voters) {
+      const value = values[candidate.slot] ?? 0
+      let reached = 0
+      for (const voter of this.#configuration.voters) {
+        reached += (values[voter.slot] ?? 0) >= value ? 1 : 0
+      }
+      if (value > best && reached >= this.#faults + 1) {
+        best = value
+      }
+    }
+    return best
   }
 
   #drainRequests(): void {
@@ -722,6 +1004,9 @@ export class Replica {
       assert(bytes <= this.#limits.session_reply_bytes_max, "replica: a reply is bounded")
       this.#commit = next
       this.#replyTo(header, bytes)
+      if (header.operation === Operation.reconfigure) {
+        this.#noteEpoch()
+      }
     }
   }
 
@@ -730,8 +1015,10 @@ export class Replica {
     const route = this.#routes[index]
     if (route !== undefined) {
       this.#routes.splice(index, 1)
+      // Every command answers with a byte at least: a batch without any found its session evicted, and did nothing.
+      const outcome = header.operation === Operation.batch && bytes === 0 ? "evicted" : "ok"
       if (this.isPrimary) {
-        this.#sendReply(route.from, header, "ok", bytes)
+        this.#sendReply(route.from, header, outcome, bytes)
       }
     }
   }
@@ -766,15 +1053,21 @@ export class Replica {
     this.#round += 1
     this.#roundAcked[this.slot] = this.#round
     this.#heartbeatAt = this.#now
-    this.#broadcast({
+    const message: Message = {
       type: "commit",
       view: this.#view,
       op: this.log.op,
       commit: this.#commit,
       round: this.#round,
       ...this.#envelope(),
-    })
-    if (this.faults === 0) {
+    }
+    this.#broadcast(message)
+    for (const follower of this.#followers) {
+      if (follower !== undefined && this.#isFresh(follower.heard_at)) {
+        this.#send(follower.slot, message)
+      }
+    }
+    if (this.#faults === 0) {
       this.#confirmRounds()
     }
   }
@@ -783,12 +1076,17 @@ export class Replica {
     if (!this.#followsPrimary(message.from, message.view)) {
       return
     }
-    this.#send(message.from, { type: "commit_ok", view: this.#view, round: message.round, ...this.#envelope() })
+    this.#roundHeard = message.round
+    if (this.#isVoter) {
+      this.#send(message.from, { type: "commit_ok", view: this.#view, round: message.round, ...this.#envelope() })
+    } else {
+      this.#sendStandbyOk(message.from)
+    }
     this.#commitTo(Math.max(this.#commit, Math.min(message.commit, this.log.op)))
     if (message.op > this.log.op) {
       this.#getLog(message.from, this.log.op + 1, message.op)
     }
-    if (message.commit < this.log.op) {
+    if (message.commit < this.log.op && this.#isVoter) {
       this.#sendPrepareOk()
     }
   }
@@ -820,6 +1118,9 @@ export class Replica {
     if (!this.isPrimary || this.#abdicated) {
       return "not_primary"
     }
+    if (this.#isStandbyMissing) {
+      return "standby_missing"
+    }
     if (!this.#machine.isReadOnlyBatch(message.body, 0, message.body.length)) {
       return "invalid"
     }
@@ -837,7 +1138,11 @@ export class Replica {
   }
 
   #confirmRounds(): void {
-    const confirmed = this.#quorumValue(this.#roundAcked)
+    const standby = this.#synchronousStandby()
+    const confirmed = Math.min(
+      this.#quorumValue(this.#roundAcked),
+      standby?.confirmed_round ?? Number.POSITIVE_INFINITY,
+    )
     if (confirmed > this.#roundConfirmed) {
       this.#roundConfirmed = confirmed
       this.#confirmedAt = this.#now
@@ -850,7 +1155,7 @@ export class Replica {
 
   /** A new primary's commit number may lie below an acknowledged op until all of its installed log is committed. */
   #mayServeReads(): boolean {
-    return this.isPrimary && this.#commit >= this.#viewStartOp
+    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing
   }
 
   #serveReads(): void {
@@ -874,22 +1179,27 @@ export class Replica {
     }
   }
 
-  /** Whoever waits at a replica that is primary no longer is told to look for the new one. */
-  #refuseWaiting(): void {
+  /** Whoever waits at a replica that may not answer now is told why. */
+  #refuseWaiting(outcome: "not_primary" | "standby_missing" = "not_primary"): void {
     for (let taken = this.#requests.take(); taken !== undefined; taken = this.#requests.take()) {
-      this.#refuse(taken.item, "not_primary")
+      this.#refuse(taken.item, outcome)
     }
     for (let taken = this.#reads.take(); taken !== undefined; taken = this.#reads.take()) {
       this.#send(taken.item.from, {
         type: "read_reply",
         read: taken.item.read,
-        outcome: "not_primary",
+        outcome,
         view: this.#view,
         body: this.#reply.subarray(0, 0),
         ...this.#envelope(),
       })
     }
     this.#routes = []
+    // Once the change is in the log nobody here can say what becomes of it: the operator looks at the epoch.
+    if (this.#change?.op === 0) {
+      this.#replyToChange(this.#change.message, "not_primary")
+    }
+    this.#change = undefined
   }
 
   // ---------------------------------------------------------------- view change (rules 13 to 15)
@@ -907,7 +1217,7 @@ export class Replica {
   }
 
   #onExitView(message: MessageOf<"exit_view">): void {
-    if (this.#status !== "normal" && this.#status !== "view_change") {
+    if (!this.#isVoter || (this.#status !== "normal" && this.#status !== "view_change")) {
       return
     }
     // Two members that sit in different views would wish in vain: the lower one must first catch up with the higher.
@@ -924,7 +1234,7 @@ export class Replica {
   }
 
   #leaveByQuorum(): void {
-    if (this.#exitVotes.count >= this.faults + 1) {
+    if (this.#exitVotes.count >= this.#faults + 1) {
       this.#exitVotes.assertCrashConsistent()
       this.#enterViewChange(this.#view + 1)
     }
@@ -933,6 +1243,7 @@ export class Replica {
   #enterViewChange(view: number): void {
     assert(view > this.#view, "replica: views only rise")
     assert(this.#status !== "recovering" && this.#status !== "fenced", "replica: only a member changes views")
+    assert(this.#isVoter, "replica: only a voter changes views")
     this.#refuseWaiting()
     this.#clearTarget()
     this.#receiver.stop()
@@ -955,7 +1266,7 @@ export class Replica {
       log_view: this.#logView,
       op: this.log.op,
       commit: this.#commit,
-      headers: this.log.suffix(this.#limits.pipeline_max + 1),
+      headers: this.log.suffix(inFlightMax(this.#limits) + 1),
       ...this.#envelope(),
     }
     this.#joinSentAt = this.#now
@@ -968,9 +1279,10 @@ export class Replica {
 
   #onJoinView(message: MessageOf<"join_view">): void {
     if (this.#status === "recovering") {
-      if (this.#target !== undefined && message.view > this.#target.view) {
-        this.#beginRecoveryAttempt()
-      }
+      this.#onLaterView(message.view)
+      return
+    }
+    if (!this.#isVoter) {
       return
     }
     if (message.view > this.#view) {
@@ -989,7 +1301,7 @@ export class Replica {
 
   /** Rule 15: f + 1 crash-consistent join_views with its own; the log of the highest (log_view, op) is the view's. */
   #chooseLog(): void {
-    if (this.#target !== undefined || this.#joinViews.count < this.faults + 1) {
+    if (this.#target !== undefined || this.#joinViews.count < this.#faults + 1) {
       return
     }
     const own = this.#joinViews.at(this.slot)
@@ -1016,7 +1328,7 @@ export class Replica {
       view: this.#view,
       op: this.log.op,
       commit: this.#commit,
-      headers: this.log.suffix(this.#limits.pipeline_max + 1),
+      headers: this.log.suffix(inFlightMax(this.#limits) + 1),
       ...this.#envelope(),
     })
   }
@@ -1029,16 +1341,18 @@ export class Replica {
   }
 
   #onGetView(message: MessageOf<"get_view">): void {
-    if (this.#status === "normal" && this.#view >= message.view) {
+    if (this.#status === "normal" && this.#isVoter && this.#view >= message.view) {
+      this.#noteCatchUp(message.from)
       this.#sendView(message.from)
     }
   }
 
   #onView(message: MessageOf<"view">): void {
-    if (this.#status === "recovering" || message.view < this.#view || !isSuffix(message)) {
+    const isCatchingUp = this.#status === "recovering" && this.#phase === "view" && !this.#receiver.active
+    if (message.view < this.#view || !isSuffix(message) || (this.#status === "recovering" && !isCatchingUp)) {
       return
     }
-    if (message.view === this.#view && this.#status !== "view_change") {
+    if (message.view === this.#view && this.#status !== "view_change" && !isCatchingUp) {
       return
     }
     // A view that this incarnation did not start, with this slot as its primary, cannot be joined: it must be left.
@@ -1049,7 +1363,7 @@ export class Replica {
       return
     }
     this.#clearTarget()
-    if (message.view > this.#view) {
+    if (message.view > this.#view && !isCatchingUp) {
       this.#refuseWaiting()
       this.#status = "state_transfer"
     }
@@ -1098,8 +1412,13 @@ export class Replica {
   /** A checkpoint went further than the log that was to be installed: a later view must exist, so look for it. */
   #abandonTarget(): void {
     this.#clearTarget()
-    if (this.#status === "recovering") {
+    if (this.#status !== "recovering") {
+      return
+    }
+    if (this.#phase === "install") {
       this.#beginRecoveryAttempt()
+    } else {
+      this.#beginCatchingUp()
     }
   }
 
@@ -1153,9 +1472,10 @@ export class Replica {
     this.#logView = target.view
     this.#becomeNormal()
     this.#commitTo(Math.max(this.#commit, Math.min(target.commit, this.log.op)))
-    assert(this.log.op - this.#commit <= this.#limits.pipeline_max, "replica: at most a pipeline is uncommitted")
+    assert(this.log.op - this.#commit <= inFlightMax(this.#limits), "replica: what is uncommitted is bounded")
     if (wasRecovering) {
-      this.counters.recoveries += 1
+      this.counters.recoveries += this.#phase === "install" ? 1 : 0
+      this.#startVoting()
     }
     if (this.isPrimary) {
       this.#beginAsPrimary()
@@ -1183,15 +1503,19 @@ export class Replica {
     this.#viewStartNow = this.#now
     this.#viewStartTimestamp = this.log.header(this.log.op)?.timestamp ?? this.#machine.timestamp()
     this.#acked.fill(0)
+    this.#ackedAt.fill(Number.NEGATIVE_INFINITY)
+    this.#isKept.fill(0)
+    this.#catchUps.fill(0)
     this.#acked[this.slot] = this.log.op
     this.#roundAcked.fill(0)
+    this.#followers.fill(undefined)
+    this.#dropsStandby = false
+    this.#isStandbyMissing = false
     this.#roundConfirmed = this.#round
     this.#preparedAt = this.#now
     this.#confirmedAt = this.#now
-    for (let slot = 0; slot < this.voters; slot += 1) {
-      if (slot !== this.slot) {
-        this.#sendView(slot)
-      }
+    for (const slot of this.#peers) {
+      this.#sendView(slot)
     }
     this.#commitByQuorum()
     this.#sendHeartbeat()
@@ -1211,6 +1535,7 @@ export class Replica {
       return
     }
     if (message.op_first < this.log.first) {
+      this.#noteCatchUp(message.from)
       this.#send(message.from, { type: "log_gone", op: message.op_first, ...this.#envelope() })
       return
     }
@@ -1236,7 +1561,7 @@ export class Replica {
       this.#onTargetEntry(this.#target, message)
       return
     }
-    const isNext = this.#status === "normal" && !this.isPrimary && message.view === this.#view
+    const isNext = this.#status === "normal" && !this.isPrimary && message.view === this.#view && !this.#isSealed()
     if (!isNext || message.from !== this.primary || header.op !== this.log.op + 1) {
       return
     }
@@ -1349,6 +1674,7 @@ export class Replica {
       return
     }
     if (!this.#donor.holds(from, nonce)) {
+      this.#noteCatchUp(from)
       if (this.#donor.isBusy({ to: from, now: this.#now, silentMs })) {
         return
       }
@@ -1383,11 +1709,20 @@ export class Replica {
       this.log.rebase(op, checksum)
       this.#commit = op
       this.counters.checkpoints_received += 1
+      this.#noteEpoch()
+    }
+    if (this.#due !== undefined) {
+      // The donor was ahead by an epoch: what was under way belongs to one that has ended.
+      return
     }
     if (this.#status === "recovering" && this.#phase === "checkpoint") {
-      this.#phase = "recovery"
       this.#attemptMs = this.#process.retry_ms
-      this.#beginRecoveryAttempt()
+      if (this.#isVoter) {
+        this.#phase = "recovery"
+        this.#beginRecoveryAttempt()
+      } else {
+        this.#beginCatchingUp()
+      }
     } else if (this.#target !== undefined) {
       this.#targetAskedAt = Number.NEGATIVE_INFINITY
       this.#targetProgressAt = this.#now
@@ -1413,9 +1748,14 @@ export class Replica {
 
   #probeStatus(): ProbeStatus {
     if (this.#status !== "recovering") {
-      return "operational"
+      return this.#isVoter ? "operational" : "standby"
     }
-    return this.incarnation === 0 && this.#token !== "" ? "blank" : "recovering"
+    return this.#mayFound() ? "blank" : "recovering"
+  }
+
+  /** A blank founder with the token, which may still found a cluster. */
+  #mayFound(): boolean {
+    return !this.#isListening() && this.#token !== "" && this.slot < this.#founders && this.epoch === 0
   }
 
   #sendProbeOk(to: number, nonce: number): void {
@@ -1425,6 +1765,7 @@ export class Replica {
       status: this.#probeStatus(),
       token: this.#token,
       claimed: Math.max(this.#claimed[to] ?? 0, incarnationOf(entryAt(this.#cv, to))),
+      configuration: this.#configuration,
       ...this.#envelope(),
     })
   }
@@ -1432,11 +1773,23 @@ export class Replica {
   #onProbe(message: MessageOf<"probe">): void {
     this.#claimed[message.from] = Math.max(this.#claimed[message.from] ?? 0, message.claim)
     this.#sendProbeOk(message.from, message.nonce)
+    if (this.#mayFound()) {
+      this.#askedNonce[message.from] = message.nonce
+      this.#noteFounder(message)
+    }
+  }
+
+  /** True when these are all founders' processes, and the very ones of which this process has heard. */
+  #wouldFoundWith(cv: CrashVector): boolean {
+    return cv.every((entry, slot) => entry === entryAt(this.#cv, slot) && (entry > 0 || slot >= this.#founders))
   }
 
   #onProbeOk(message: MessageOf<"probe_ok">): void {
     const isAsked = this.#status === "recovering" && this.#phase === "probe" && message.nonce === this.#attemptNonce
     if (!isAsked) {
+      return
+    }
+    if (this.#mayFound() && this.#noteFounder(message)) {
       return
     }
     this.#probes.add(message)
@@ -1445,24 +1798,51 @@ export class Replica {
     } else if (this.#mayEnterFormed(message)) {
       this.#enterFormed(message)
     } else {
-      this.#chooseIncarnation()
+      this.#joinNewest()
     }
   }
 
-  /** Rule 3: all N report blank, in answer to this process's probe, under one token. */
-  #mayForm(): boolean {
-    if (this.#token === "" || this.#probes.count !== this.voters - 1) {
+  /**
+   * Founders agree on one process a slot before anyone founds: a blank founder's vector holds the nonces of those whom it
+   * would found with. Another process than it held for a slot makes it ask everybody anew, and answer anew who had asked
+   * it. True if so.
+   */
+  #noteFounder(message: MessageOf<"probe"> | MessageOf<"probe_ok">): boolean {
+    const entry = entryAt(message.cv, message.from)
+    const isFounder = incarnationOf(entry) === 0 && message.token === this.#token && message.from < this.#founders
+    if (!isFounder || entry === entryAt(this.#cv, message.from)) {
       return false
     }
-    return this.#probes.all().every((probe) => probe.status === "blank" && probe.token === this.#token)
+    this.#cv = withEntry(this.#cv, message.from, entry)
+    for (let slot = 0; slot < this.#founders; slot += 1) {
+      const nonce = this.#askedNonce[slot] ?? 0
+      if (nonce > 0) {
+        this.#sendProbeOk(slot, nonce)
+      }
+    }
+    this.#sendProbe()
+    return true
+  }
+
+  /**
+   * Rule 3: all N report blank under one token, in answer to one probe of this process, and all would found with the very
+   * same processes. Since a process asks anew after each change of its mind, two members of two different foundations
+   * cannot both have heard the other agree: the later change of the two lies behind the other's question.
+   */
+  #mayForm(): boolean {
+    if (!this.#mayFound() || this.#probes.count !== this.#founders - 1) {
+      return false
+    }
+    return this.#probes.all().every((probe) => {
+      return probe.status === "blank" && probe.token === this.#token && this.#wouldFoundWith(probe.cv)
+    })
   }
 
   #form(): void {
-    let cv = withEntry(this.#cv, this.slot, makeEntry(1, this.#bootNonce))
-    for (const probe of this.#probes.all()) {
-      const entry = entryAt(probe.cv, probe.from)
-      assert(incarnationOf(entry) === 0, "replica: a blank process has no incarnation")
-      cv = withEntry(cv, probe.from, Math.max(makeEntry(1, entry), entryAt(cv, probe.from)))
+    let cv = this.#cv
+    for (let slot = 0; slot < this.#founders; slot += 1) {
+      assert(incarnationOf(entryAt(cv, slot)) === 0, "replica: a blank process has no incarnation")
+      cv = withEntry(cv, slot, makeEntry(1, entryAt(cv, slot)))
     }
     this.#enterView0(cv)
   }
@@ -1474,30 +1854,52 @@ export class Replica {
   #mayEnterFormed(message: MessageOf<"probe_ok">): boolean {
     const own = entryAt(message.cv, this.slot)
     return (
+      this.#mayFound() &&
       message.status === "operational" &&
-      this.#token !== "" &&
+      message.epoch === 0 &&
       message.token === this.#token &&
       own === makeEntry(1, this.#bootNonce)
     )
   }
 
   #enterFormed(message: MessageOf<"probe_ok">): void {
-    let cv = this.#cv
-    for (let slot = 0; slot < this.voters; slot += 1) {
-      if (slot !== this.slot && knowsLater(message.cv, cv, slot)) {
-        cv = withEntry(cv, slot, entryAt(message.cv, slot))
-      }
-    }
-    this.#enterView0(withEntry(cv, this.slot, makeEntry(1, this.#bootNonce)))
+    this.#enterView0(message.cv)
   }
 
   #enterView0(cv: CrashVector): void {
     assert(this.#status === "recovering" && this.log.op === 0, "replica: a cluster is formed of blank machines")
+    assert(entryAt(cv, this.slot) === makeEntry(1, this.#bootNonce), "replica: a founder is counted as itself")
     this.#cv = cv
     this.#probes.clear()
     this.#becomeNormal()
+    this.#startVoting()
     if (this.isPrimary) {
       this.#beginAsPrimary()
+    }
+  }
+
+  /**
+   * Looks for the newest epoch that a voter of it tells of. Where this slot votes in it, its process takes an incarnation and
+   * recovers; elsewhere it follows.
+   */
+  #joinNewest(): void {
+    const operational = this.#probes.all().filter((probe) => {
+      const { configuration } = probe
+      return probe.status === "operational" && probe.epoch === configuration.epoch && votes(configuration, probe.from)
+    })
+    let newest = operational[0]
+    for (const probe of operational) {
+      newest = newest === undefined || probe.epoch > newest.epoch ? probe : newest
+    }
+    if (newest === undefined || newest.configuration.generation !== this.generation) {
+      return
+    }
+    const { configuration } = newest
+    const answers = operational.filter((probe) => probe.epoch === configuration.epoch)
+    if (votes(configuration, this.slot)) {
+      this.#chooseIncarnation(configuration, answers)
+    } else {
+      this.#follow(configuration, answers)
     }
   }
 
@@ -1507,13 +1909,14 @@ export class Replica {
    * share it with its successor, and by the chance of a higher nonce outrank it: what the successor had acknowledged
    * would be pruned as a dead machine's, a second loss where only one machine failed.
    */
-  #chooseIncarnation(): void {
-    const operational = this.#probes.all().filter((probe) => probe.status === "operational")
-    if (operational.length < this.faults + 1) {
+  #chooseIncarnation(configuration: Configuration, answers: readonly MessageOf<"probe_ok">[]): void {
+    // Rule 8 of the answers: one whose sender has rebooted since, as another answer knows, does not count.
+    const consistent = answers.filter((a) => answers.every((b) => entryAt(b.cv, a.from) <= entryAt(a.cv, a.from)))
+    if (consistent.length < faultsOf(configuration) + 1) {
       return
     }
     let highest = 0
-    for (const probe of operational) {
+    for (const probe of consistent) {
       highest = Math.max(highest, incarnationOf(entryAt(probe.cv, this.slot)), probe.claimed)
     }
     assert(highest < INCARNATION_MAX, "replica: incarnations are used up; found a new generation")
@@ -1522,22 +1925,40 @@ export class Replica {
       this.#sendProbe()
       return
     }
-    this.#cv = withEntry(this.#cv, this.slot, makeEntry(this.#claim, this.#bootNonce))
+    this.#configure(configuration)
+    this.#cv = withEntry(mergedVector(consistent), this.slot, makeEntry(this.#claim, this.#bootNonce))
+    this.#beginCopying(consistent)
+  }
+
+  /** Without a vote there is nothing to promise: one voter of the epoch is enough to follow it. */
+  #follow(configuration: Configuration, answers: readonly MessageOf<"probe_ok">[]): void {
+    this.#configure(configuration)
+    this.#cv = mergedVector(answers)
+    this.#isFollowing = true
+    this.#beginCopying(answers)
+  }
+
+  #beginCopying(donors: readonly MessageOf<"probe_ok">[]): void {
     this.#phase = "checkpoint"
     this.#attemptMs = this.#process.retry_ms
-    this.#startTransfer(operational[this.#random() % operational.length]?.from ?? 0)
+    this.#startTransfer(donors[this.#random() % donors.length]?.from ?? this.#anotherSlot())
   }
 
   #sendProbe(): void {
     this.#attemptNonce = this.#freshNonce()
     this.#probes.clear()
-    this.#broadcast({
-      type: "probe",
-      nonce: this.#attemptNonce,
-      claim: this.#claim,
-      token: this.#token,
-      ...this.#envelope(),
-    })
+    // To every slot: a blank process knows of no epoch but the founding one.
+    for (let slot = 0; slot < this.#limits.slots_max; slot += 1) {
+      if (slot !== this.slot) {
+        this.#send(slot, {
+          type: "probe",
+          nonce: this.#attemptNonce,
+          claim: this.#claim,
+          token: this.#token,
+          ...this.#envelope(),
+        })
+      }
+    }
   }
 
   /** Rule 20: every attempt has a nonce of its own; answers to an earlier one are ignored. */
@@ -1555,16 +1976,17 @@ export class Replica {
   #onRecovery(message: MessageOf<"recovery">): void {
     // The requester's vector was merged before this answer carries ours (rule 9).
     assert(entryAt(this.#cv, message.from) >= entryAt(message.cv, message.from), "replica: merge before answering")
-    if (this.#status !== "normal") {
+    if (this.#status !== "normal" || !this.#isVoter) {
       return
     }
+    this.#noteCatchUp(message.from)
     this.#send(message.from, {
       type: "recovery_response",
       nonce: message.nonce,
       view: this.#view,
       op: this.log.op,
       commit: this.#commit,
-      headers: this.isPrimary ? this.log.suffix(this.#limits.pipeline_max + 1) : [],
+      headers: this.isPrimary ? this.log.suffix(inFlightMax(this.#limits) + 1) : [],
       ...this.#envelope(),
     })
   }
@@ -1579,7 +2001,7 @@ export class Replica {
 
   /** Rule 19: f + 1 crash-consistent answers from others, the primary of the highest view among them. */
   #recoverByQuorum(): void {
-    if (this.#responses.count < this.faults + 1) {
+    if (this.#responses.count < this.#faults + 1) {
       return
     }
     const responses = this.#responses.all()
@@ -1591,6 +2013,380 @@ export class Replica {
     this.#responses.assertCrashConsistent()
     this.#phase = "install"
     this.#startInstall({ view, op: primary.op, commit: primary.commit, headers: primary.headers, donor: primary.from })
+  }
+
+  // ---------------------------------------------------------------- epochs (rules 27, 28; VRR, section 7)
+
+  /** Takes `configuration` as the one that counts; views, vectors and votes are the caller's to set. */
+  #configure(configuration: Configuration): void {
+    this.#configuration = configuration
+    this.#isVoter = votes(configuration, this.slot)
+    this.#peers = configuration.voters.map((member) => member.slot).filter((slot) => slot !== this.slot)
+    this.#faults = faultsOf(configuration)
+    this.#started.fill(0)
+    this.#toldAt.fill(Number.NEGATIVE_INFINITY)
+    this.#epochToldAt = Number.NEGATIVE_INFINITY
+  }
+
+  /**
+   * An operator's change. Its members must be warm (VRR, section 7): a barrier is prepared, and when each has it, and so
+   * lives and lacks nothing, the change becomes the last op of the epoch.
+   */
+  #onReconfigure(message: MessageOf<"reconfigure">): void {
+    const { outcome, slot } = this.#judgeChange(message)
+    if (outcome !== "ok") {
+      this.#replyToChange(message, outcome, slot)
+      return
+    }
+    const barrier = this.log.op + 1
+    this.#change = { message, since: this.#now, barrier, op: 0 }
+    this.#prepare(CONTROL_PULSE, this.#reply.subarray(0, 0))
+    this.#continueChange()
+  }
+
+  #continueChange(): void {
+    const change = this.#change
+    if (change === undefined || change.op > 0 || !this.isPrimary) {
+      return
+    }
+    const { message } = change
+    const missing = [...message.voters, ...message.standbys].find((slot) => this.#heldBy(slot) < change.barrier)
+    if (missing === undefined && this.#hasControlSlot()) {
+      this.#prepareChange(change)
+    } else if (this.#now - change.since >= this.#process.abdicate_ms) {
+      this.#change = undefined
+      this.#dropsStandby = false
+      this.#replyToChange(message, missing === undefined ? "busy" : "not_warm", missing)
+    }
+  }
+
+  #prepareChange(change: PendingChange): void {
+    const { voters, standbys, synchronous } = change.message
+    // The present primary begins the new epoch as primary too, where it stays a voter.
+    const isOther = (slot: number): number => (slot === this.slot ? 0 : 1)
+    const op = this.log.op + 1
+    const next: Configuration = {
+      generation: this.generation,
+      epoch: this.epoch + 1,
+      op,
+      synchronous,
+      voters: [...voters].sort((a, b) => isOther(a) - isOther(b)).map((slot) => this.#memberOf(slot)),
+      standbys: standbys.map((slot) => this.#memberOf(slot)),
+    }
+    this.#change = { ...change, op }
+    this.#prepare({ ...CONTROL_PULSE, operation: Operation.reconfigure }, encodeConfiguration(next))
+  }
+
+  #judgeChange(message: MessageOf<"reconfigure">): { readonly outcome: ReconfigureOutcome; readonly slot: number } {
+    const { voters, standbys, synchronous, drops_standby: drops } = message
+    if (!this.isPrimary || this.#abdicated) {
+      return { outcome: "not_primary", slot: 0 }
+    }
+    if (message.epoch_expected !== this.epoch) {
+      return { outcome: "wrong_epoch", slot: 0 }
+    }
+    const slotsMax = this.#limits.slots_max
+    const isWrongDrop = drops && (!this.#configuration.synchronous || standbys.length > 0)
+    if (isWrongDrop || configurationFault({ voters, standbys, synchronous, slotsMax }) !== undefined) {
+      return { outcome: "invalid", slot: 0 }
+    }
+    if (drops) {
+      // By the operator's word the standby is off: what waits for it goes ahead, a change under way included.
+      this.#dropsStandby = true
+      this.#commitByQuorum()
+    } else if (this.#isStandbyMissing) {
+      return { outcome: "standby_missing", slot: this.#configuration.standbys[0]?.slot ?? 0 }
+    }
+    // Only after a commit of its own view's start is a primary's log the epoch's (rule 12's reason).
+    if (!this.#hasControlSlot() || this.#commit < this.#viewStartOp || this.#change !== undefined) {
+      return { outcome: "busy", slot: 0 }
+    }
+    const unknown = [...voters, ...standbys].find((slot) => !this.#isKnown(slot))
+    return unknown === undefined ? { outcome: "ok", slot: 0 } : { outcome: "not_warm", slot: unknown }
+  }
+
+  /** A voter, or a machine that follows. */
+  #isKnown(slot: number): boolean {
+    return votes(this.#configuration, slot) || this.#isFresh(this.#followers[slot]?.heard_at ?? -Infinity)
+  }
+
+  /** Up to where `slot` is known to hold this primary's log. */
+  #heldBy(slot: number): number {
+    return (votes(this.#configuration, slot) ? this.#acked[slot] : this.#followers[slot]?.confirmed_op) ?? 0
+  }
+
+  #memberOf(slot: number): Member {
+    const nonce = votes(this.#configuration, slot) ? nonceOf(entryAt(this.#cv, slot)) : this.#followers[slot]?.nonce
+    assert(nonce !== undefined, "replica: a machine that holds the barrier has said its nonce")
+    return { slot, nonce }
+  }
+
+  #replyToChange(asked: MessageOf<"reconfigure">, outcome: ReconfigureOutcome, slot = 0): void {
+    this.#send(asked.from, {
+      type: "reconfigure_reply",
+      change: asked.change,
+      outcome,
+      slot,
+      epoch_now: this.epoch,
+      ...this.#envelope(),
+    })
+  }
+
+  /** What was just committed or copied may end this epoch; acted upon when the event at hand is done. */
+  #noteEpoch(): void {
+    const bytes = this.#machine.configuration()
+    if (bytes.length === 0) {
+      return
+    }
+    const configuration = decodeConfiguration(bytes, this.#limits.slots_max)
+    assert(configuration !== undefined, "replica: a committed configuration is one")
+    if (configuration.epoch > this.epoch) {
+      this.#due = configuration
+    }
+  }
+
+  #beginDueEpoch(configuration: Configuration): void {
+    this.#due = undefined
+    const change = this.#change
+    this.#adoptEpoch(configuration, this.slot)
+    if (change !== undefined && change.op === configuration.op) {
+      this.#replyToChange(change.message, "ok")
+    }
+  }
+
+  /** A message of another epoch says nothing here; whoever of the two is behind is told. */
+  #onOtherEpoch(message: Message): void {
+    this.counters.wrong_epoch += 1
+    if (message.epoch < this.epoch) {
+      this.#tellEpoch(message.from)
+    } else if (message.type === "new_epoch") {
+      this.#onNewEpoch(message)
+    } else {
+      // Whatever it is, it is of an epoch that has ended: the answer is new_epoch.
+      this.#getView(message.from, this.#view)
+    }
+  }
+
+  #tellEpoch(slot: number): void {
+    if (this.#now - (this.#toldAt[slot] ?? 0) >= this.#process.retry_ms) {
+      this.#toldAt[slot] = this.#now
+      this.#send(slot, { type: "new_epoch", configuration: this.#configuration, ...this.#envelope() })
+    }
+  }
+
+  #onNewEpoch(message: MessageOf<"new_epoch">): void {
+    const { configuration } = message
+    if (configuration.epoch !== message.epoch || configuration.generation !== this.generation) {
+      this.counters.unexpected_message += 1
+      return
+    }
+    if (configuration.epoch > this.epoch) {
+      // A later incarnation of this slot, which the sender knows of, votes in that epoch: this process is the zombie.
+      const own = memberAt(configuration, this.slot)
+      const isNamed = votes(configuration, this.slot) && own?.nonce === this.#bootNonce
+      if (isNamed && entryAt(message.cv, this.slot) > makeEntry(1, this.#bootNonce)) {
+        this.#status = "fenced"
+        return
+      }
+      this.#adoptEpoch(configuration, message.from)
+    } else if (this.#status === "normal" && this.#isVoter) {
+      this.#send(message.from, { type: "epoch_started", ...this.#envelope() })
+    }
+  }
+
+  #onEpochStarted(message: MessageOf<"epoch_started">): void {
+    assert(votes(this.#configuration, message.from), "replica: only a voter of the epoch is admitted to say so")
+    this.#started[message.from] = 1
+  }
+
+  /**
+   * Leaves the old epoch, which is sealed: nothing follows its last op, so no vote of it is owed any more. Enters the new
+   * one when everything up to that op is here. Only the process that the configuration names may enter as it is; another
+   * one of the slot has perhaps promised something in this epoch in an earlier life, and recovers (rule 27).
+   */
+  #adoptEpoch(configuration: Configuration, donor: number): void {
+    assert(configuration.epoch > this.epoch, "replica: epochs only rise")
+    assert(this.#isListening(), "replica: a blank process enters no epoch")
+    this.#refuseWaiting()
+    this.#clearTarget()
+    this.#receiver.stop()
+    this.#donor.release()
+    this.#change = undefined
+    this.#configure(configuration)
+    this.#status = "recovering"
+    this.#view = 0
+    this.#logView = 0
+    this.#round = 0
+    this.#roundConfirmed = 0
+    this.#roundHeard = 0
+    this.#dropsStandby = false
+    this.#isStandbyMissing = false
+    this.#ownJoinView = undefined
+    this.#exitVotes.clear()
+    this.#joinViews.clear()
+    this.#probes.clear()
+    this.#responses.clear()
+    this.#cv = this.#startVector(configuration)
+    this.#isFollowing = !this.#isVoter
+    const own = memberAt(configuration, this.slot)
+    if (this.#isVoter && own?.nonce !== this.#bootNonce) {
+      this.#beginBlank()
+      return
+    }
+    this.#phase = "epoch"
+    this.#attemptAt = this.#now
+    this.#attemptMs = this.#process.retry_ms
+    if (this.#commit > configuration.op) {
+      this.#beginCatchingUp()
+    } else {
+      const { op } = configuration
+      this.#startInstall({ view: 0, op, commit: op, headers: [], donor })
+    }
+  }
+
+  /** The vector that an epoch begins with: each voter once, as the process that the configuration names. */
+  #startVector(configuration: Configuration): CrashVector {
+    let cv = blankVector(this.#limits.slots_max)
+    for (const { slot, nonce } of configuration.voters) {
+      cv = withEntry(cv, slot, makeEntry(1, nonce))
+    }
+    return cv
+  }
+
+  /** As after a boot, though what was copied so far stays: it is committed, and so it is right. */
+  #beginBlank(): void {
+    this.#status = "recovering"
+    this.#phase = "probe"
+    this.#claim = 0
+    this.#isFollowing = false
+    this.#cv = withEntry(blankVector(this.#limits.slots_max), this.slot, makeEntry(0, this.#bootNonce))
+    this.#attemptAt = Number.NEGATIVE_INFINITY
+    this.#attemptMs = this.#process.retry_ms
+  }
+
+  /**
+   * Takes the log of any view of the epoch. For who has no vote, and for a voter that was let into the epoch and has not
+   * entered: neither has promised anything in it.
+   */
+  #beginCatchingUp(): void {
+    assert(this.#status === "recovering", "replica: only who lacks something catches up")
+    this.#clearTarget()
+    this.#phase = "view"
+    this.#attemptAt = this.#now
+    this.#broadcast({ type: "get_view", view: this.#view, ...this.#envelope() })
+  }
+
+  /** From here on this replica is one of the epoch's voters, and says so to those whom it replaces. */
+  #startVoting(): void {
+    if (!this.#isVoter) {
+      return
+    }
+    this.#started[this.slot] = 1
+    for (let slot = 0; slot < this.#limits.slots_max; slot += 1) {
+      if (slot !== this.slot) {
+        this.#send(slot, { type: "epoch_started", ...this.#envelope() })
+      }
+    }
+  }
+
+  /** Until a majority votes in the epoch, everybody who knows of it tells those who do not, the replaced included. */
+  #tellOfEpoch(): void {
+    if (this.isEpochSafe || this.#now - this.#epochToldAt < this.#process.retry_ms) {
+      return
+    }
+    this.#epochToldAt = this.#now
+    for (const slot of this.#peers) {
+      if (this.#started[slot] === 0) {
+        this.#tellEpoch(slot)
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- standbys (rule 6)
+
+  /** The standby without whose word nothing is answered; undefined where there is none, or the operator let go of it. */
+  #synchronousStandby(): Follower | undefined {
+    const [standby] = this.#configuration.standbys
+    if (!this.#configuration.synchronous || standby === undefined || this.#dropsStandby) {
+      return undefined
+    }
+    const follower = this.#followers[standby.slot]
+    return follower !== undefined && follower.nonce === standby.nonce ? follower : NOBODY
+  }
+
+  #sendStandbyOk(to: number): void {
+    assert(!this.#isVoter && this.#status === "normal", "replica: a standby follows with a log of its view")
+    const checksum = this.log.checksum(this.log.op)
+    assert(checksum !== undefined, "replica: the last entry has a checksum")
+    this.#send(to, {
+      type: "standby_ok",
+      nonce: this.#bootNonce,
+      view: this.#view,
+      op: this.log.op,
+      checksum,
+      round: this.#roundHeard,
+      ...this.#envelope(),
+    })
+  }
+
+  #onStandbyOk(message: MessageOf<"standby_ok">): void {
+    const { from, nonce, op } = message
+    if (!this.isPrimary || votes(this.#configuration, from)) {
+      return
+    }
+    const known = this.#followers[from]
+    const before = known?.nonce === nonce ? known : { ...NOBODY, slot: from, nonce }
+    // Of another view it says only that it follows; and what it confirmed once it holds.
+    const confirms = message.view === this.#view && op <= this.log.op && this.#agrees(op, message.checksum)
+    this.#followers[from] = {
+      ...before,
+      op: Math.min(op, this.log.op),
+      heard_at: this.#now,
+      confirmed_op: confirms ? Math.max(before.confirmed_op, op) : before.confirmed_op,
+      confirmed_round:
+        confirms && message.round <= this.#round
+          ? Math.max(before.confirmed_round, message.round)
+          : before.confirmed_round,
+    }
+    this.#keep(from, op)
+    if (this.#configuration.synchronous) {
+      this.#commitByQuorum()
+      this.#confirmRounds()
+    }
+    this.#continueChange()
+  }
+
+  /**
+   * By an operator who has made sure that the only voter is off: its synchronous standby, which confirmed all that was
+   * answered, becomes the only voter of a new generation. Open to the very process that was committed as synchronous.
+   */
+  promote(): PromoteOutcome {
+    const [standby] = this.#configuration.standbys
+    const isNamed = standby?.slot === this.slot && standby.nonce === this.#bootNonce
+    if (!this.#configuration.synchronous || !isNamed) {
+      return "not_synchronous"
+    }
+    if (this.#status !== "normal") {
+      return "not_ready"
+    }
+    // A change that the voter may have committed goes on as it was meant; else a generation begins.
+    const isChanging = this.#isSealed()
+    const generation = isChanging ? this.generation : this.generation + 1
+    const voters = [{ slot: this.slot, nonce: this.#bootNonce }]
+    const configuration = { ...this.#configuration, generation, synchronous: false, voters, standbys: [] }
+    this.#configure(configuration)
+    this.#cv = this.#startVector(configuration)
+    this.#isFollowing = false
+    this.#becomeNormal()
+    this.#startVoting()
+    this.#beginAsPrimary()
+    assert(this.#commit === this.log.op, "replica: one voter commits all that it holds")
+    if (!isChanging) {
+      const next = { ...configuration, epoch: configuration.epoch + 1, op: this.log.op + 1 }
+      this.#prepare({ ...CONTROL_PULSE, operation: Operation.reconfigure }, encodeConfiguration(next))
+    }
+    this.#settle()
+    return "ok"
   }
 
   // ---------------------------------------------------------------- time
@@ -1617,12 +2413,16 @@ export class Replica {
       default:
         return unreachable(this.#status)
     }
-    this.#assertInvariants()
+    this.#settle()
   }
 
   #tickRecovering(): void {
     if (this.#receiver.active) {
       this.#tickTransfer()
+      return
+    }
+    if (this.#phase === "epoch" || this.#phase === "view") {
+      this.#tickEntering()
       return
     }
     if (this.#now - this.#attemptAt < this.#attemptMs) {
@@ -1639,7 +2439,7 @@ export class Replica {
     const attemptMsMax = this.#phase === "probe" ? this.#process.primary_silent_ms : this.#process.retry_ms_max
     this.#attemptMs = Math.min(this.#attemptMs * 2, attemptMsMax)
     if (this.#phase === "probe") {
-      if (this.voters === 1 && this.#token !== "") {
+      if (this.#founders === 1 && this.#mayFound()) {
         this.#form()
       } else {
         this.#sendProbe()
@@ -1651,8 +2451,35 @@ export class Replica {
     }
   }
 
+  /** On the way into an epoch or behind its voters: nothing is promised, so anybody's word of what is committed will do. */
+  #tickEntering(): void {
+    this.#continueInstall()
+    if (this.#status !== "recovering") {
+      return
+    }
+    if (this.#target !== undefined && this.#now - this.#targetProgressAt >= this.#process.transfer_silent_ms) {
+      this.#targetProgressAt = this.#now
+      if (this.#phase === "epoch") {
+        // The donor is silent: the epoch's other members and those whom it replaces hold the same.
+        this.#target.donor = this.#anySlot()
+      } else {
+        this.#clearTarget()
+      }
+    }
+    if (this.#phase === "view" && this.#target === undefined && this.#now - this.#attemptAt >= this.#attemptMs) {
+      this.#beginCatchingUp()
+    }
+  }
+
+  /** Another voter than this replica, by chance. */
   #anotherSlot(): number {
-    return (this.slot + 1 + (this.#random() % Math.max(this.voters - 1, 1))) % this.voters
+    return this.#peers[this.#random() % Math.max(this.#peers.length, 1)] ?? this.slot
+  }
+
+  /** Anyone but this replica, by chance; the last resort for what is committed. */
+  #anySlot(): number {
+    const slots = this.#limits.slots_max
+    return (this.slot + 1 + (this.#random() % (slots - 1))) % slots
   }
 
   #tickTransfer(): void {
@@ -1664,18 +2491,54 @@ export class Replica {
   }
 
   #tickNormal(): void {
+    this.#tellOfEpoch()
     if (this.isPrimary) {
       this.#tickPrimary()
+    } else if (!this.#isVoter) {
+      this.#tickStandby()
     } else if (this.#now - this.#primaryHeardAt >= this.#process.primary_silent_ms) {
       this.#sendExitView()
     }
   }
 
+  /** Says that it follows: to its primary, and to all voters when that has fallen silent. */
+  #tickStandby(): void {
+    if (this.#now - this.#followedAt < this.#process.heartbeat_ms) {
+      return
+    }
+    this.#followedAt = this.#now
+    if (this.#now - this.#primaryHeardAt < this.#process.primary_silent_ms) {
+      this.#sendStandbyOk(this.primary)
+      return
+    }
+    for (const slot of this.#peers) {
+      this.#sendStandbyOk(slot)
+    }
+    this.#getView(this.#anotherSlot(), this.#view)
+  }
+
+  /** One voter with a synchronous standby: silence of the one stops the other, since neither can tell a cut from a death. */
+  #tickSynchronous(): void {
+    const standby = this.#synchronousStandby()
+    const silentMs = this.#now - Math.max(standby?.heard_at ?? this.#now, this.#viewStartNow)
+    const isMissing = standby !== undefined && silentMs >= this.#process.abdicate_ms
+    if (isMissing && !this.#isStandbyMissing) {
+      this.#isStandbyMissing = true
+      this.#refuseWaiting("standby_missing")
+    } else if (!isMissing) {
+      this.#isStandbyMissing = false
+    }
+  }
+
   #tickPrimary(): void {
-    if (this.log.op === this.#commit) {
+    if (this.#configuration.synchronous) {
+      this.#tickSynchronous()
+    }
+    // With one voter there is no other view to leave for.
+    if (this.log.op === this.#commit || this.#faults === 0) {
       this.#preparedAt = this.#now
     }
-    if (this.#reads.isEmpty()) {
+    if (this.#reads.isEmpty() || this.#faults === 0) {
       this.#confirmedAt = this.#now
     }
     // Rule 17: whom no backup answers says so by falling silent until the view ends, and lets go of those who wait.
@@ -1695,16 +2558,15 @@ export class Replica {
       this.#resentAt = this.#now
       this.#resendPrepares()
     }
-    if (this.#machine.nextDeadline() <= this.#timestamp() && this.#pipelineHasRoom() && !this.#isPulseInFlight()) {
-      this.#prepare({ from: -1, operation: Operation.pulse, session: 0, request: 0 }, this.#reply.subarray(0, 0))
+    this.#drainRequests()
+    this.#continueChange()
+    if (this.#machine.nextDeadline() <= this.#timestamp() && this.#hasControlSlot() && !this.#isPulseInFlight()) {
+      this.#prepare(CONTROL_PULSE, this.#reply.subarray(0, 0))
     }
   }
 
   #resendPrepares(): void {
-    for (let slot = 0; slot < this.voters; slot += 1) {
-      if (slot === this.slot) {
-        continue
-      }
+    for (const slot of this.#peers) {
       const acked = this.#acked[slot] ?? 0
       for (let op = Math.max(acked, this.#commit) + 1; op <= this.log.op; op += 1) {
         this.#sendPrepare(slot, op)
@@ -1766,12 +2628,12 @@ export class Replica {
 
   // ---------------------------------------------------------------- sending
 
-  #envelope(): { readonly from: number; readonly cv: CrashVector } {
-    return { from: this.slot, cv: this.#cv }
+  #envelope(): { readonly from: number; readonly epoch: number; readonly cv: CrashVector } {
+    return { from: this.slot, epoch: this.#configuration.epoch, cv: this.#cv }
   }
 
   #send(to: number, message: Message): void {
-    assert(to >= 0 && to < this.voters, "replica: a message goes to a slot")
+    assert(to >= 0 && to < this.#limits.slots_max, "replica: a message goes to a slot")
     if (this.#outbox.isFull()) {
       // The network may lose messages anyway: the protocol repeats what matters.
       this.counters.outbox_dropped += 1
@@ -1781,10 +2643,8 @@ export class Replica {
   }
 
   #broadcast(message: Message): void {
-    for (let slot = 0; slot < this.voters; slot += 1) {
-      if (slot !== this.slot) {
-        this.#send(slot, message)
-      }
+    for (const slot of this.#peers) {
+      this.#send(slot, message)
     }
   }
 
@@ -1795,9 +2655,35 @@ export class Replica {
     assert(this.#logView <= this.#view, "replica: a log is never of a later view than its replica")
     assert(this.#machine.commit() === this.#commit, "replica: the state machine is at the commit number")
     assert(this.#status !== "normal" || this.#logView === this.#view, "replica: a member has its view's log")
-    assert(this.#status !== "normal" || this.incarnation > 0, "replica: a member has an incarnation")
+    assert(this.#status !== "normal" || this.incarnation > 0 || !this.#isVoter, "replica: a voter has an incarnation")
+    assert(this.#isVoter || this.incarnation === 0, "replica: who has no vote has no incarnation")
+    assert(this.#isVoter || this.#status !== "view_change", "replica: who has no vote changes no views")
+    assert(this.#configuration.op <= this.#commit || this.#status !== "normal", "replica: a member holds its epoch's start")
     assert(this.#target === undefined || this.#status !== "normal", "replica: a member installs nothing")
   }
+}
+
+/** What the primary prepares of its own accord: it answers nobody. */
+const CONTROL_PULSE: QueuedRequest = { from: -1, operation: Operation.pulse, session: 0, request: 0 }
+
+/** Rounds of copying that a machine may take at full load before it is slowed for. */
+const CATCH_UPS_UNPACED = 3
+
+/** A standby that has not been heard. */
+const NOBODY: Follower = {
+  slot: 0,
+  nonce: 0,
+  op: 0,
+  heard_at: Number.NEGATIVE_INFINITY,
+  confirmed_op: 0,
+  confirmed_round: 0,
+}
+
+/** The pointwise maximum of what the senders know. */
+function mergedVector(messages: readonly Message[]): CrashVector {
+  const [first, ...others] = messages
+  assert(first !== undefined, "replica: there is something to merge")
+  return first.cv.map((entry, slot) => Math.max(entry, ...others.map((other) => entryAt(other.cv, slot))))
 }
 
 /** Bytes of the id with which a gateway registers a session. */

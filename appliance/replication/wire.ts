@@ -10,17 +10,19 @@
  *       12    1  version (1)
  *       13    1  type (TYPE_CODES; 0 is a keepalive)
  *       14    1  from: the sender's slot
- *       15    1  entries of the crash vector: the number of voters
+ *       15    1  entries of the crash vector: up to the last that is not 0
  *       16   16  cluster_id
  *       32    4  generation
- *       36    4  epoch
+ *       36    4  the sender's epoch; judged by the replica, not here
  *       40    4  fingerprint of the cluster limits
  *       44   8n  crash vector: incarnation u32, nonce u32 each
  *
  * then the type's fields in the order in which message.ts names them, a body last, to the frame's end:
  *
  *   u64: nonce, view, op, commit, round, log_view, op_first, op_last, session, request, read
- *   u32: claim, claimed, chunk, chunk_count   u8: status, operation, outcome
+ *   u32: claim, claimed, chunk, chunk_count, epoch_expected, epoch_now; nonce and change in what is new with epochs
+ *   u8: status, operation, outcome, slot, synchronous, drops_standby
+ *   configuration: u8 length, then its bytes (configuration.ts)   slots: u8 count, then a u8 each
  *   digest: 16 bytes                   token: u8 length (0 or 16), then the bytes
  *   headers: u16 count, then HEADER_BYTES each, as below
  *
@@ -35,10 +37,19 @@
  * frame a batch).
  */
 import { assert, unreachable } from "../types/assert.ts"
-import { type Digest, Operation } from "../types/contracts.ts"
-import { type ClusterLimits, INCARNATION_MAX, VOTERS_MAX } from "../types/limits.ts"
+import { CONFIGURATION_BYTES_MAX, type Digest, Operation } from "../types/contracts.ts"
+import { type ClusterLimits, INCARNATION_MAX, inFlightMax } from "../types/limits.ts"
 import type { Result } from "../types/result.ts"
-import type { CrashVector, Message, MessageType, PrepareHeader, ProbeStatus, RequestOutcome } from "./message.ts"
+import { type Configuration, configurationBytes, decodeConfiguration, encodeConfiguration } from "./configuration.ts"
+import type {
+  CrashVector,
+  Message,
+  MessageType,
+  PrepareHeader,
+  ProbeStatus,
+  ReconfigureOutcome,
+  RequestOutcome,
+} from "./message.ts"
 
 const WIRE_VERSION = 1
 /** "MDLF" as its bytes lie in the frame. */
@@ -48,9 +59,9 @@ const VECTOR_ENTRY_BYTES = 8
 const PREPARE_HEADER_BYTES = 77
 const DIGEST_BYTES = 16
 export const CLUSTER_ID_BYTES = 16
-/** Fields of any type without headers and body: the largest is checkpoint_chunk's with 56 bytes. */
-const FIELDS_BYTES_MAX = 64
-/** Headers in a list: a pipeline, the entry below it, and one of room for a peer that counts differently. */
+/** Fields of any type without headers and body: the largest is probe_ok's with a configuration. */
+const FIELDS_BYTES_MAX = 64 + CONFIGURATION_BYTES_MAX
+/** Headers in a list: all that is in flight, the entry below it, and one of room for a peer that counts differently. */
 const HEADERS_EXTRA = 2
 const U32 = 0x1_0000_0000
 const U53_HIGH_MAX = 0x1f_ffff
@@ -60,7 +71,6 @@ export type WireIdentity = {
   /** 16 bytes. */
   readonly cluster_id: Uint8Array
   readonly generation: number
-  readonly epoch: number
   readonly limits_fingerprint: number
 }
 
@@ -68,8 +78,8 @@ export type WireIdentity = {
 export type ChecksumFunction = (bytes: Uint8Array, start: number, end: number) => number
 
 export type WireOptions = {
-  readonly identity: WireIdentity
-  readonly voters: number
+  /** Replaced as a whole when a standby is promoted into a new generation. */
+  identity: WireIdentity
   readonly limits: ClusterLimits
   readonly checksum: ChecksumFunction
 }
@@ -84,7 +94,6 @@ export type FrameErrorKind =
   | "bad_length"
   | "wrong_cluster"
   | "wrong_generation"
-  | "wrong_epoch"
   | "wrong_limits"
   | "unknown_type"
   | "bad_field"
@@ -113,10 +122,15 @@ const TYPE_CODES: Readonly<Record<MessageType, number>> = {
   read: 19,
   reply: 20,
   read_reply: 21,
+  standby_ok: 22,
+  new_epoch: 23,
+  epoch_started: 24,
+  reconfigure: 25,
+  reconfigure_reply: 26,
 }
 const KEEPALIVE_CODE = 0
 const TYPES = byCode(TYPE_CODES)
-const PROBE_STATUS_CODES: Readonly<Record<ProbeStatus, number>> = { blank: 1, recovering: 2, operational: 3 }
+const PROBE_STATUS_CODES: Readonly<Record<ProbeStatus, number>> = { blank: 1, recovering: 2, operational: 3, standby: 4 }
 const PROBE_STATUSES = byCode(PROBE_STATUS_CODES)
 const OUTCOME_CODES: Readonly<Record<RequestOutcome, number>> = {
   ok: 1,
@@ -125,25 +139,45 @@ const OUTCOME_CODES: Readonly<Record<RequestOutcome, number>> = {
   evicted: 4,
   invalid: 5,
   stale: 6,
+  standby_missing: 7,
 }
 const OUTCOMES = byCode(OUTCOME_CODES)
+const CHANGE_OUTCOME_CODES: Readonly<Record<ReconfigureOutcome, number>> = {
+  ok: 1,
+  not_primary: 2,
+  busy: 3,
+  wrong_epoch: 4,
+  invalid: 5,
+  not_warm: 6,
+  standby_missing: 7,
+}
+const CHANGE_OUTCOMES = byCode(CHANGE_OUTCOME_CODES)
 
 /** The longest frame that these limits allow. Both ends refuse a longer one before they wait for its bytes. */
 export function frameBytesMax(limits: ClusterLimits): number {
-  const headers = (limits.pipeline_max + HEADERS_EXTRA) * PREPARE_HEADER_BYTES
+  const headers = (inFlightMax(limits) + HEADERS_EXTRA) * PREPARE_HEADER_BYTES
   const body = Math.max(
     limits.batch_bytes_max,
     limits.session_reply_bytes_max,
     limits.read_reply_bytes_max,
     limits.chunk_bytes,
   )
-  const fixed = FRAME_HEADER_BYTES + VOTERS_MAX * VECTOR_ENTRY_BYTES + FIELDS_BYTES_MAX
+  const fixed = FRAME_HEADER_BYTES + limits.slots_max * VECTOR_ENTRY_BYTES + FIELDS_BYTES_MAX
   return fixed + Math.max(headers, PREPARE_HEADER_BYTES + body)
 }
 
 /** Bytes of the frame that encodeMessage would write. */
 export function messageFrameBytes(message: Message): number {
-  return FRAME_HEADER_BYTES + message.cv.length * VECTOR_ENTRY_BYTES + fieldsBytes(message)
+  return FRAME_HEADER_BYTES + vectorEntries(message.cv) * VECTOR_ENTRY_BYTES + fieldsBytes(message)
+}
+
+/** Entries worth sending: slots behind the last that votes have none. */
+function vectorEntries(cv: CrashVector): number {
+  let entries = cv.length
+  while (entries > 0 && cv[entries - 1] === 0) {
+    entries -= 1
+  }
+  return entries
 }
 
 function fieldsBytes(message: Message): number {
@@ -151,7 +185,7 @@ function fieldsBytes(message: Message): number {
     case "probe":
       return 12 + tokenBytes(message.token)
     case "probe_ok":
-      return 13 + tokenBytes(message.token)
+      return 14 + tokenBytes(message.token) + configurationBytes(message.configuration)
     case "prepare":
       return 16 + PREPARE_HEADER_BYTES + message.body.length
     case "prepare_ok":
@@ -160,6 +194,8 @@ function fieldsBytes(message: Message): number {
       return 32
     case "commit_ok":
       return 16
+    case "standby_ok":
+      return 28 + DIGEST_BYTES
     case "exit_view":
     case "get_view":
     case "recovery":
@@ -179,6 +215,14 @@ function fieldsBytes(message: Message): number {
       return 12
     case "checkpoint_chunk":
       return 24 + 2 * DIGEST_BYTES + message.body.length
+    case "new_epoch":
+      return 1 + configurationBytes(message.configuration)
+    case "epoch_started":
+      return 0
+    case "reconfigure":
+      return 12 + message.voters.length + message.standbys.length
+    case "reconfigure_reply":
+      return 10
     case "request":
       return 17 + message.body.length
     case "read":
@@ -202,16 +246,18 @@ function tokenBytes(token: string): number {
  * Writes the message's frame into `out` from `offset`; its bytes, or -1 when it doesn't fit before the end of `out`.
  */
 export function encodeMessage(message: Message, options: WireOptions, out: Uint8Array, offset: number): number {
-  assert(message.cv.length === options.voters, "wire: a crash vector has an entry for each voter")
-  assert(message.from >= 0 && message.from < options.voters, "wire: a sender has a slot")
+  assert(message.cv.length === options.limits.slots_max, "wire: a crash vector has an entry for each slot")
+  assert(message.from >= 0 && message.from < options.limits.slots_max, "wire: a sender has a slot")
   const bytes = messageFrameBytes(message)
   assert(bytes <= frameBytesMax(options.limits), "wire: a frame is bounded")
   if (offset + bytes > out.length) {
     return -1
   }
   const writer = new Writer(out, offset)
-  writeFrameHeader(writer, options, { bytes, code: TYPE_CODES[message.type], from: message.from })
-  writer.vector(message.cv)
+  const entries = vectorEntries(message.cv)
+  const { from, epoch } = message
+  writeFrameHeader(writer, options, { bytes, code: TYPE_CODES[message.type], from, epoch, entries })
+  writer.vector(message.cv, entries)
   writeFields(writer, message)
   assert(writer.offset === offset + bytes, "wire: what was written is as long as what was counted")
   writer.patchU32(offset + 4, options.checksum(out, offset + 8, offset + bytes))
@@ -224,12 +270,12 @@ export const KEEPALIVE_BYTES = FRAME_HEADER_BYTES + 1
 /** Writes a keepalive; its bytes, or -1 when it doesn't fit. */
 export function encodeKeepalive(keepalive: Keepalive, options: WireOptions, out: Uint8Array, offset: number): number {
   const { from } = keepalive
-  assert(from >= 0 && from < options.voters, "wire: a sender has a slot")
+  assert(from >= 0 && from < options.limits.slots_max, "wire: a sender has a slot")
   if (offset + KEEPALIVE_BYTES > out.length) {
     return -1
   }
   const writer = new Writer(out, offset)
-  writeFrameHeader(writer, options, { bytes: KEEPALIVE_BYTES, code: KEEPALIVE_CODE, from })
+  writeFrameHeader(writer, options, { bytes: KEEPALIVE_BYTES, code: KEEPALIVE_CODE, from, epoch: 0, entries: 0 })
   writer.u8(keepalive.holds_state ? 1 : 0)
   writer.patchU32(offset + 4, options.checksum(out, offset + 8, offset + KEEPALIVE_BYTES))
   return KEEPALIVE_BYTES
@@ -238,7 +284,13 @@ export function encodeKeepalive(keepalive: Keepalive, options: WireOptions, out:
 function writeFrameHeader(
   writer: Writer,
   options: WireOptions,
-  frame: { readonly bytes: number; readonly code: number; readonly from: number },
+  frame: {
+    readonly bytes: number
+    readonly code: number
+    readonly from: number
+    readonly epoch: number
+    readonly entries: number
+  },
 ): void {
   const { identity } = options
   assert(identity.cluster_id.length === CLUSTER_ID_BYTES, "wire: a cluster_id is 16 bytes")
@@ -248,10 +300,10 @@ function writeFrameHeader(
   writer.u8(WIRE_VERSION)
   writer.u8(frame.code)
   writer.u8(frame.from)
-  writer.u8(frame.code === KEEPALIVE_CODE ? 0 : options.voters)
+  writer.u8(frame.entries)
   writer.bytes(identity.cluster_id)
   writer.u32(identity.generation)
-  writer.u32(identity.epoch)
+  writer.u32(frame.epoch)
   writer.u32(identity.limits_fingerprint)
 }
 
@@ -267,6 +319,7 @@ function writeFields(writer: Writer, message: Message): void {
       writer.u32(message.claimed)
       writer.u8(PROBE_STATUS_CODES[message.status])
       writer.token(message.token)
+      writer.configuration(message.configuration)
       return
     case "prepare":
       assert(message.header.body_bytes === message.body.length, "wire: a header says how long its body is")
@@ -288,6 +341,13 @@ function writeFields(writer: Writer, message: Message): void {
       return
     case "commit_ok":
       writer.u64(message.view)
+      writer.u64(message.round)
+      return
+    case "standby_ok":
+      writer.u32(message.nonce)
+      writer.u64(message.view)
+      writer.u64(message.op)
+      writer.digest(message.checksum)
       writer.u64(message.round)
       return
     case "exit_view":
@@ -343,6 +403,25 @@ function writeFields(writer: Writer, message: Message): void {
       writer.u32(message.chunk)
       writer.u32(message.chunk_count)
       writer.bytes(message.body)
+      return
+    case "new_epoch":
+      writer.configuration(message.configuration)
+      return
+    case "epoch_started":
+      return
+    case "reconfigure":
+      writer.u32(message.change)
+      writer.u32(message.epoch_expected)
+      writer.slots(message.voters)
+      writer.slots(message.standbys)
+      writer.u8(message.synchronous ? 1 : 0)
+      writer.u8(message.drops_standby ? 1 : 0)
+      return
+    case "reconfigure_reply":
+      writer.u32(message.change)
+      writer.u8(CHANGE_OUTCOME_CODES[message.outcome])
+      writer.u8(message.slot)
+      writer.u32(message.epoch_now)
       return
     case "request":
       writer.u8(message.operation)
@@ -418,8 +497,9 @@ class Writer {
     this.offset += value.length
   }
 
-  vector(cv: CrashVector): void {
-    for (const entry of cv) {
+  vector(cv: CrashVector, entries: number): void {
+    for (let slot = 0; slot < entries; slot += 1) {
+      const entry = cv[slot] ?? 0
       assert(Number.isSafeInteger(entry) && entry >= 0, "wire: a vector entry is a safe integer")
       this.u32(Math.floor(entry / U32))
       this.u32(entry % U32)
@@ -435,6 +515,19 @@ class Writer {
       this.#view.setUint8(this.offset + index, high * 16 + low)
     }
     this.offset += DIGEST_BYTES
+  }
+
+  configuration(configuration: Configuration): void {
+    const bytes = encodeConfiguration(configuration)
+    this.u8(bytes.length)
+    this.bytes(bytes)
+  }
+
+  slots(slots: readonly number[]): void {
+    this.u8(slots.length)
+    for (const slot of slots) {
+      this.u8(slot)
+    }
   }
 
   token(token: string): void {
@@ -481,7 +574,6 @@ const ERRORS: Readonly<Record<FrameErrorKind, Result<never, FrameError>>> = {
   bad_length: failure("bad_length"),
   wrong_cluster: failure("wrong_cluster"),
   wrong_generation: failure("wrong_generation"),
-  wrong_epoch: failure("wrong_epoch"),
   wrong_limits: failure("wrong_limits"),
   unknown_type: failure("unknown_type"),
   bad_field: failure("bad_field"),
@@ -523,11 +615,17 @@ export function decodeFrame(
   const code = reader.u8()
   const from = reader.u8()
   const entries = reader.u8()
-  const stranger = strangerKind(reader, options.identity)
-  if (stranger !== undefined) {
-    return ERRORS[stranger]
+  if (!reader.isNext(options.identity.cluster_id)) {
+    return ERRORS.wrong_cluster
   }
-  if (from >= options.voters) {
+  if (reader.u32() !== options.identity.generation) {
+    return ERRORS.wrong_generation
+  }
+  const epoch = reader.u32()
+  if (reader.u32() !== options.identity.limits_fingerprint) {
+    return ERRORS.wrong_limits
+  }
+  if (from >= options.limits.slots_max) {
     return ERRORS.bad_field
   }
   if (code === KEEPALIVE_CODE) {
@@ -539,59 +637,57 @@ export function decodeFrame(
   if (type === undefined) {
     return ERRORS.unknown_type
   }
-  if (entries !== options.voters) {
+  if (entries > options.limits.slots_max) {
     return ERRORS.bad_field
   }
-  const cv = reader.vector(entries)
-  const message = readMessage(reader, options.limits, type, from, cv)
+  const envelope = { from, epoch, cv: reader.vector(entries, options.limits.slots_max) }
+  const message = readMessage(reader, options.limits, type, envelope)
   return reader.isBroken || reader.left !== 0 ? ERRORS.bad_field : { ok: true, value: message }
 }
 
-function strangerKind(reader: Reader, identity: WireIdentity): FrameErrorKind | undefined {
-  if (!reader.isNext(identity.cluster_id)) {
-    return "wrong_cluster"
-  }
-  if (reader.u32() !== identity.generation) {
-    return "wrong_generation"
-  }
-  if (reader.u32() !== identity.epoch) {
-    return "wrong_epoch"
-  }
-  return reader.u32() === identity.limits_fingerprint ? undefined : "wrong_limits"
-}
+type Envelope = { readonly from: number; readonly epoch: number; readonly cv: CrashVector }
 
 /** The fields of one type. A field that is wrong marks the reader as broken; what was read is then dropped. */
-function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, from: number, cv: CrashVector): Message {
-  const headersMax = limits.pipeline_max + HEADERS_EXTRA
+function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, envelope: Envelope): Message {
+  const { from, epoch, cv } = envelope
+  const headersMax = inFlightMax(limits) + HEADERS_EXTRA
   const batchMax = limits.batch_bytes_max
   switch (type) {
     case "probe":
-      return { type, from, cv, nonce: reader.u64(), claim: reader.incarnation(), token: reader.token() }
+      return { type, from, epoch, cv, nonce: reader.u64(), claim: reader.incarnation(), token: reader.token() }
     case "probe_ok":
       return {
         type,
         from,
+        epoch,
         cv,
         nonce: reader.u64(),
         claimed: reader.incarnation(),
         status: reader.probeStatus(),
         token: reader.token(),
+        configuration: reader.configuration(limits.slots_max),
       }
     case "prepare": {
       const view = reader.u64()
       const commit = reader.u64()
       const header = reader.header(batchMax)
-      return { type, from, cv, view, commit, header, body: reader.exactBody(header.body_bytes) }
+      return { type, from, epoch, cv, view, commit, header, body: reader.exactBody(header.body_bytes) }
     }
     case "prepare_ok":
-      return { type, from, cv, view: reader.u64(), op: reader.u64(), checksum: reader.digest() }
+      return { type, from, epoch, cv, view: reader.u64(), op: reader.u64(), checksum: reader.digest() }
     case "commit":
-      return { type, from, cv, view: reader.u64(), op: reader.u64(), commit: reader.u64(), round: reader.u64() }
+      return { type, from, epoch, cv, view: reader.u64(), op: reader.u64(), commit: reader.u64(), round: reader.u64() }
     case "commit_ok":
-      return { type, from, cv, view: reader.u64(), round: reader.u64() }
+      return { type, from, epoch, cv, view: reader.u64(), round: reader.u64() }
+    case "standby_ok": {
+      const nonce = reader.u32()
+      const view = reader.u64()
+      const op = reader.u64()
+      return { type, from, epoch, cv, nonce, view, op, checksum: reader.digest(), round: reader.u64() }
+    }
     case "exit_view":
     case "get_view":
-      return { type, from, cv, view: reader.u64() }
+      return { type, from, epoch, cv, view: reader.u64() }
     case "join_view": {
       const view = reader.u64()
       const logView = reader.u64()
@@ -599,6 +695,7 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, f
       return {
         type,
         from,
+        epoch,
         cv,
         view,
         log_view: logView,
@@ -610,28 +707,28 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, f
     case "view": {
       const view = reader.u64()
       const op = reader.u64()
-      return { type, from, cv, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
+      return { type, from, epoch, cv, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
     }
     case "recovery":
-      return { type, from, cv, nonce: reader.u64() }
+      return { type, from, epoch, cv, nonce: reader.u64() }
     case "recovery_response": {
       const nonce = reader.u64()
       const view = reader.u64()
       const op = reader.u64()
-      return { type, from, cv, nonce, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
+      return { type, from, epoch, cv, nonce, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
     }
     case "get_log":
-      return { type, from, cv, op_first: reader.u64(), op_last: reader.u64() }
+      return { type, from, epoch, cv, op_first: reader.u64(), op_last: reader.u64() }
     case "log": {
       const view = reader.u64()
       const commit = reader.u64()
       const header = reader.header(batchMax)
-      return { type, from, cv, view, commit, entry: { header, body: reader.exactBody(header.body_bytes) } }
+      return { type, from, epoch, cv, view, commit, entry: { header, body: reader.exactBody(header.body_bytes) } }
     }
     case "log_gone":
-      return { type, from, cv, op: reader.u64() }
+      return { type, from, epoch, cv, op: reader.u64() }
     case "get_checkpoint":
-      return { type, from, cv, nonce: reader.u64(), chunk: reader.u32() }
+      return { type, from, epoch, cv, nonce: reader.u64(), chunk: reader.u32() }
     case "checkpoint_chunk": {
       const nonce = reader.u64()
       const op = reader.u64()
@@ -643,6 +740,7 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, f
       return {
         type,
         from,
+        epoch,
         cv,
         nonce,
         op,
@@ -653,24 +751,53 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, f
         body,
       }
     }
+    case "new_epoch":
+      return { type, from, epoch, cv, configuration: reader.configuration(limits.slots_max) }
+    case "epoch_started":
+      return { type, from, epoch, cv }
+    case "reconfigure": {
+      const change = reader.u32()
+      const expected = reader.u32()
+      const voters = reader.slots(limits.slots_max)
+      const standbys = reader.slots(limits.slots_max)
+      const synchronous = reader.flag()
+      return {
+        type,
+        from,
+        epoch,
+        cv,
+        change,
+        epoch_expected: expected,
+        voters,
+        standbys,
+        synchronous,
+        drops_standby: reader.flag(),
+      }
+    }
+    case "reconfigure_reply": {
+      const change = reader.u32()
+      const outcome = reader.changeOutcome()
+      const slot = reader.u8()
+      return { type, from, epoch, cv, change, outcome, slot, epoch_now: reader.u32() }
+    }
     case "request": {
       const operation = reader.operation()
       const session = reader.u64()
-      return { type, from, cv, operation, session, request: reader.u64(), body: reader.body(batchMax) }
+      return { type, from, epoch, cv, operation, session, request: reader.u64(), body: reader.body(batchMax) }
     }
     case "read":
-      return { type, from, cv, read: reader.u64(), body: reader.body(batchMax) }
+      return { type, from, epoch, cv, read: reader.u64(), body: reader.body(batchMax) }
     case "reply": {
       const session = reader.u64()
       const request = reader.u64()
       const outcome = reader.outcome()
       const view = reader.u64()
-      return { type, from, cv, session, request, outcome, view, body: reader.body(limits.session_reply_bytes_max) }
+      return { type, from, epoch, cv, session, request, outcome, view, body: reader.body(limits.session_reply_bytes_max) }
     }
     case "read_reply": {
       const read = reader.u64()
       const outcome = reader.outcome()
-      return { type, from, cv, read, outcome, view: reader.u64(), body: reader.body(limits.read_reply_bytes_max) }
+      return { type, from, epoch, cv, read, outcome, view: reader.u64(), body: reader.body(limits.read_reply_bytes_max) }
     }
     default:
       return unreachable(type)
@@ -678,6 +805,15 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, f
 }
 
 const NO_BODY = new Uint8Array(0)
+/** What a broken reader answers for a configuration; dropped with the message. */
+const NO_CONFIGURATION: Configuration = {
+  generation: 0,
+  epoch: 0,
+  op: 0,
+  synchronous: false,
+  voters: [{ slot: 0, nonce: 0 }],
+  standbys: [],
+}
 const NO_DIGEST: Digest = "0".repeat(2 * DIGEST_BYTES)
 const HEX = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, "0"))
 
@@ -773,12 +909,20 @@ class Reader {
     return this.#broken ? 0 : incarnation
   }
 
-  vector(entries: number): CrashVector {
+  /** `entries` of them, and zeros up to `slots`. */
+  vector(entries: number, slots: number): CrashVector {
     const cv: number[] = []
     for (let index = 0; index < entries; index += 1) {
       const incarnation = this.incarnation()
       const nonce = this.u32()
       cv.push(this.#broken ? 0 : incarnation * U32 + nonce)
+    }
+    // One message has one form: what ends with a zero entry was not written by encodeMessage.
+    if (cv.at(-1) === 0) {
+      this.#broken = true
+    }
+    while (cv.length < slots) {
+      cv.push(0)
     }
     return cv
   }
@@ -811,6 +955,37 @@ class Reader {
     return this.#need(PROBE_STATUSES[this.u8()], "recovering")
   }
 
+  changeOutcome(): ReconfigureOutcome {
+    return this.#need(CHANGE_OUTCOMES[this.u8()], "invalid")
+  }
+
+  flag(): boolean {
+    const value = this.u8()
+    this.#broken = this.#broken || value > 1
+    return value === 1
+  }
+
+  slots(countMax: number): number[] {
+    const count = this.u8()
+    const slots: number[] = []
+    if (count > countMax) {
+      this.#broken = true
+      return slots
+    }
+    for (let index = 0; index < count; index += 1) {
+      slots.push(this.u8())
+    }
+    return slots
+  }
+
+  configuration(slotsMax: number): Configuration {
+    const bytes = this.u8()
+    const offset = this.#take(bytes)
+    const configuration =
+      offset < 0 ? undefined : decodeConfiguration(this.#bytes.subarray(offset, offset + bytes), slotsMax)
+    return this.#need(configuration, NO_CONFIGURATION)
+  }
+
   outcome(): RequestOutcome {
     return this.#need(OUTCOMES[this.u8()], "invalid")
   }
@@ -821,6 +996,7 @@ class Reader {
       case Operation.register:
       case Operation.batch:
       case Operation.pulse:
+      case Operation.reconfigure:
         return code
       default:
         this.#broken = true

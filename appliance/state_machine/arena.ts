@@ -15,10 +15,13 @@
  *       48    4  slab pages ever used
  *       52    4  head of the free list of slab pages, 0 for none
  *       64  4*n  per size class: head of the list of slab pages with room, 0 for none
+ *      512    2  bytes of the configuration of the epoch, 0 in the founding one
+ *      514  128  the configuration (replication/configuration.ts knows what it says)
  *
  * Plane: data.
  */
 import { assert } from "../types/assert.ts"
+import { CONFIGURATION_BYTES_MAX } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint } from "../types/limits.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
 
@@ -39,6 +42,8 @@ export const HeaderOffset = {
   slab_used: 48,
   slab_free: 52,
   class_heads: 64,
+  configuration_bytes: 512,
+  configuration: 514,
 } as const
 
 /** Size classes of slab blocks: steps of a quarter, so at most a fifth of a block is waste. */
@@ -90,7 +95,8 @@ export function arenaLayout(limits: ClusterLimits): ArenaLayout {
   const classBytes = sizeClasses(slabPageBytes)
   assert(bytes % PAGE_BYTES === 0, "arena: whole pages")
   assert(bytes < 0x8000_0000, "arena: offsets are 31 bits")
-  assert(HeaderOffset.class_heads + classBytes.length * 4 <= PAGE_BYTES, "arena: the header is one page")
+  assert(HeaderOffset.class_heads + classBytes.length * 4 <= HeaderOffset.configuration_bytes, "arena: class heads fit")
+  assert(HeaderOffset.configuration + CONFIGURATION_BYTES_MAX <= PAGE_BYTES, "arena: the header is one page")
   return {
     bytes,
     sessions,

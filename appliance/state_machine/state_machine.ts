@@ -4,7 +4,13 @@
  * body gets an answer, for an op that could stop one replica would stop them all. Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
+import {
+  type CommittedOperation,
+  CONFIGURATION_BYTES_MAX,
+  Operation,
+  SessionState,
+  type StateMachine,
+} from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { arenaLayout, type ArenaLayout, formatArena, getU53, HeaderOffset, isArena, setU53 } from "./arena.ts"
 import { BatchForm, batchForm, BatchReader, isCommand, isMachinePut } from "./batch_reader.ts"
@@ -88,6 +94,11 @@ export class ArenaStateMachine implements StateMachine {
     return getU53(this.#view, HeaderOffset.timestamp)
   }
 
+  configuration(): Uint8Array {
+    const bytes = this.#view.getUint16(HeaderOffset.configuration_bytes, true)
+    return this.arena.subarray(HeaderOffset.configuration, HeaderOffset.configuration + bytes)
+  }
+
   nextDeadline(): number {
     return this.#kv.nextDeadline()
   }
@@ -143,11 +154,21 @@ export class ArenaStateMachine implements StateMachine {
       this.#writeInteger(end - start === 16 ? this.#sessions.register(operation.op, body, start) : 0)
     } else if (operation.operation === Operation.pulse) {
       this.#kv.expire(operation.timestamp, this.#limits.pulse_keys_max)
+    } else if (operation.operation === Operation.reconfigure) {
+      this.#configure(body, start, end)
     } else {
       this.#applyBatch(operation, body, start, end)
     }
     assert(this.commit() === operation.op, "state machine: an applied op is the commit number")
     return this.#replyAt
+  }
+
+  #configure(body: Uint8Array, start: number, end: number): void {
+    assert(end - start <= CONFIGURATION_BYTES_MAX, "state machine: a configuration is bounded")
+    this.#view.setUint16(HeaderOffset.configuration_bytes, end - start, true)
+    this.arena.set(body.subarray(start, end), HeaderOffset.configuration)
+    // Nothing of a longer predecessor stays: the bytes are a function of the ops alone.
+    this.arena.fill(0, HeaderOffset.configuration + end - start, HeaderOffset.configuration + CONFIGURATION_BYTES_MAX)
   }
 
   #applyBatch(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {

@@ -9,6 +9,9 @@ export type Digest = string
 /** The first 128 bits of SHA-256 over `prefix` (as UTF-8) and then `bytes[start, end)`. */
 export type DigestFunction = (prefix: string, bytes: Uint8Array, start: number, end: number) => Digest
 
+/** A configuration's bytes: room for VOTERS_MAX + STANDBYS_MAX members (replication/configuration.ts). */
+export const CONFIGURATION_BYTES_MAX = 128
+
 /** An unsigned 32-bit random number; from the operating system in production, from the seed in simulation. */
 export type RandomU32 = () => number
 
@@ -20,6 +23,8 @@ export const Operation = {
   batch: 2,
   /** The primary's own: expires what is due. The body is empty. */
   pulse: 3,
+  /** The last op of an epoch; the body is the next epoch's configuration (replication/configuration.ts). */
+  reconfigure: 4,
 } as const
 export type Operation = (typeof Operation)[keyof typeof Operation]
 
@@ -29,9 +34,9 @@ export type CommittedOperation = {
   /** Milliseconds of cluster time; never falls from one op to the next. */
   readonly timestamp: number
   readonly operation: Operation
-  /** The session's number (the op that registered it); 0 for register and pulse. */
+  /** The session's number (the op that registered it); 0 but for a batch. */
   readonly session: number
-  /** The session's request number, 1 and up; 0 for register and pulse. */
+  /** The session's request number, 1 and up; the asker's own number for register; else 0. */
   readonly request: number
 }
 
@@ -66,6 +71,11 @@ export interface StateMachine {
   commit(): number
   /** The timestamp of that op. */
   timestamp(): number
+  /**
+   * The body of the last reconfigure op, as a view into the arena; empty before the first. Part of every checkpoint
+   * (rule 22), so that who copies the state knows whose it is.
+   */
+  configuration(): Uint8Array
   /** The earliest deadline of any key, or Infinity: when a pulse is due. */
   nextDeadline(): number
 

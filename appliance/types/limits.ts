@@ -9,15 +9,22 @@ import { crc32 } from "./checksum.ts"
 const KIB = 1024
 const MIB = 1024 * KIB
 
-/** Sizes of rule 6 (REPLICATION.md): simple majorities of an odd number of voters. */
+/** Simple majorities of an odd number of voters (rule 6). */
 export const VOTERS_MAX = 7
+export const VOTER_COUNTS: readonly number[] = [1, 3, 5, 7]
+/** Machines that hold the state without a vote, named by a configuration. */
+export const STANDBYS_MAX = 4
 /** An incarnation and its nonce share one safe integer (see crash_vector.ts): 20 + 32 bits stay below 2^53. */
 export const INCARNATION_MAX = 0xf_ffff
 
 /** What all members of a cluster must agree on. Bytes unless the name says otherwise. */
 export type ClusterLimits = {
+  /** Places for machines: a slot is a machine's number in its cluster, whether it votes, stands by or is spare. */
+  readonly slots_max: number
   /** P of rule 10: prepares in flight that are not yet committed. */
   readonly pipeline_max: number
+  /** In flight beyond P: for reconfigurations and pulses only, which no load may hold up (rule 11). */
+  readonly control_slots: number
   /** Entries of the log ring. */
   readonly log_slots: number
   /** Bytes of the log ring's bodies. */
@@ -44,7 +51,9 @@ export type ClusterLimits = {
 }
 
 export const CLUSTER_LIMITS: ClusterLimits = {
+  slots_max: 11,
   pipeline_max: 8,
+  control_slots: 2,
   log_slots: 1024,
   log_bytes: 32 * MIB,
   batch_bytes_max: 1 * MIB,
@@ -66,8 +75,9 @@ export function assertClusterLimits(limits: ClusterLimits): void {
   for (const value of Object.values(limits)) {
     assert(Number.isSafeInteger(value) && value > 0, "cluster limits: every limit is a positive integer")
   }
-  // A view change may carry P uncommitted entries, and the ring must still hold what backups lack.
-  assert(limits.log_slots >= 2 * limits.pipeline_max, "cluster limits: the log ring holds two pipelines")
+  assert(limits.slots_max <= VOTERS_MAX + STANDBYS_MAX, "cluster limits: a slot for each voter and standby, no more")
+  // A view change may carry all that is in flight, and the ring must still hold what backups lack.
+  assert(limits.log_slots >= 2 * inFlightMax(limits), "cluster limits: the log ring holds two pipelines")
   // The ring stores bodies without splitting them: a wrap may waste up to one body.
   assert(
     limits.log_bytes >= (limits.pipeline_max + 2) * limits.batch_bytes_max,
@@ -85,6 +95,11 @@ export function assertClusterLimits(limits: ClusterLimits): void {
     limits.batch_bytes_max >= limits.key_bytes_max + limits.value_bytes_max + 64,
     "cluster limits: a batch holds the largest SET",
   )
+}
+
+/** Entries that may be prepared and not yet committed. */
+export function inFlightMax(limits: ClusterLimits): number {
+  return limits.pipeline_max + limits.control_slots
 }
 
 /** A 32-bit fingerprint of the limits, field by field in the order of their names. */
@@ -110,6 +125,10 @@ export type ProcessLimits = {
   readonly retry_ms_max: number
   /** A primary with prepares in flight and no prepare_ok for this long abdicates (rule 17). */
   readonly abdicate_ms: number
+  /** A backup that acknowledged within this long is live: the primary waits for it when it lags (rule 11). */
+  readonly live_ms: number
+  /** While a live backup lags by more than half the log ring, at most one batch is prepared in this time. */
+  readonly pace_ms: number
   /** A transfer's shadow buffer goes to the next asker when this one is silent for so long. */
   readonly transfer_silent_ms: number
   /** Requests that wait at the primary for a place in the pipeline. */
@@ -134,6 +153,8 @@ export const PROCESS_LIMITS: ProcessLimits = {
   retry_ms: 100,
   retry_ms_max: 3_200,
   abdicate_ms: 800,
+  live_ms: 250,
+  pace_ms: 20,
   transfer_silent_ms: 2_000,
   requests_queue_max: 256,
   requests_queue_bytes: 8 * MIB,
@@ -150,6 +171,7 @@ export function assertProcessLimits(limits: ProcessLimits): void {
   // Three lost heartbeats must not end a view.
   assert(limits.primary_silent_ms >= 4 * limits.heartbeat_ms, "process limits: silence outlasts four heartbeats")
   assert(limits.heartbeat_ms >= limits.tick_ms, "process limits: a heartbeat is at least a tick")
+  assert(limits.live_ms >= 2 * limits.heartbeat_ms, "process limits: a live backup answers a heartbeat or two")
   assert(limits.view_change_ms_max >= limits.view_change_ms, "process limits: backoff grows")
   assert(limits.retry_ms_max >= limits.retry_ms, "process limits: backoff grows")
 }

@@ -145,7 +145,7 @@ export class SimulatedClient {
       return undefined
     }
     this.#askedAt = now
-    const envelope = { from: this.home, cv: [] }
+    const envelope = { from: this.home, epoch: 0, cv: [] }
     const { body } = waiting
     const message: Message =
       waiting.kind === "read"
@@ -193,10 +193,11 @@ export class SimulatedClient {
     switch (message.outcome) {
       case "not_primary":
         // A hint, never a reason to drop anything (defect D13).
-        this.#target = message.view % this.#voters
+        this.#target = (this.#target + 1) % this.#voters
         this.#askedAt = now - CLIENT_RETRY_MS + 20
         return
       case "busy":
+      case "standby_missing":
         this.#askedAt = now - CLIENT_RETRY_MS + 50
         this.#target = (this.#target + this.#voters - 1) % this.#voters
         return

@@ -304,6 +304,7 @@ class Simulation {
     const replica = new Replica({
       slot,
       voters: this.#voters,
+      generation: 1,
       // The boot server hands the token out only until the cluster has been founded.
       token: this.#formed ? "" : TOKEN,
       limits: this.#limits,

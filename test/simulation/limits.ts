@@ -5,7 +5,9 @@
 import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
 
 export const SIMULATED_LIMITS: ClusterLimits = {
+  slots_max: 8,
   pipeline_max: 4,
+  control_slots: 2,
   log_slots: 16,
   log_bytes: 8 * 1024,
   batch_bytes_max: 512,
@@ -31,6 +33,8 @@ export const SIMULATED_PROCESS_LIMITS: ProcessLimits = {
   retry_ms: 60,
   retry_ms_max: 480,
   abdicate_ms: 500,
+  live_ms: 200,
+  pace_ms: 20,
   transfer_silent_ms: 600,
   requests_queue_max: 8,
   requests_queue_bytes: 4 * 1024,

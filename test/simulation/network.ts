@@ -52,9 +52,8 @@ export class Network {
     this.#random = options.random
     this.#faults = options.faults
     this.#wire = {
-      identity: { cluster_id: new Uint8Array(16).fill(7), generation: 1, epoch: 1, limits_fingerprint: 7 },
+      identity: { cluster_id: new Uint8Array(16).fill(7), generation: 1, limits_fingerprint: 7 },
       limits: SIMULATED_LIMITS,
-      voters: options.voters,
       checksum: crc32,
     }
     this.#cut = Array.from({ length: options.voters }, () => new Array<boolean>(options.voters).fill(false))
@@ -131,7 +130,7 @@ export class Network {
 
   #encode(message: Message): Uint8Array {
     // A gateway's request carries no vector: the links give it the sender's, the simulation an empty one.
-    const cv = message.cv.length === 0 ? new Array<number>(this.#wire.voters).fill(0) : message.cv
+    const cv = message.cv.length === 0 ? new Array<number>(this.#wire.limits.slots_max).fill(0) : message.cv
     const full = { ...message, cv }
     const bytes = new Uint8Array(messageFrameBytes(full))
     const written = encodeMessage(full, this.#wire, bytes, 0)

@@ -124,7 +124,8 @@ class FaultyCluster extends ClusterOfOne {
   }
 
   #refuse(slot: number, message: GatewayMessage): void {
-    const common = { from: slot, cv: [], outcome: "not_primary", view: this.#primary, body: new Uint8Array(0) } as const
+    const body = new Uint8Array(0)
+    const common = { from: slot, epoch: 0, cv: [], outcome: "not_primary", view: this.#primary, body } as const
     const reply: Message & Reply =
       message.type === "read"
         ? { type: "read_reply", read: message.read, ...common }

@@ -1,6 +1,7 @@
 /** Every message survives its bytes, and no bytes can make the decoder throw. Plane: control. */
 import fc from "fast-check"
 import { expect, test } from "vitest"
+import type { Configuration } from "../../../appliance/replication/configuration.ts"
 import type { Message, MessageType, PrepareHeader } from "../../../appliance/replication/message.ts"
 import {
   decodeFrame,
@@ -12,7 +13,7 @@ import {
   type WireOptions,
 } from "../../../appliance/replication/wire.ts"
 import { crc32 } from "../../../appliance/types/checksum.ts"
-import { CLUSTER_LIMITS, type ClusterLimits, INCARNATION_MAX } from "../../../appliance/types/limits.ts"
+import { CLUSTER_LIMITS, type ClusterLimits, INCARNATION_MAX, STANDBYS_MAX } from "../../../appliance/types/limits.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"
 
 const KIB = 1024
@@ -24,8 +25,7 @@ const LIMITS: ClusterLimits = {
   chunk_bytes: 800,
 }
 const OPTIONS: WireOptions = {
-  identity: { cluster_id: new Uint8Array(16).fill(7), generation: 3, epoch: 1, limits_fingerprint: 0xdead_beef },
-  voters: 3,
+  identity: { cluster_id: new Uint8Array(16).fill(7), generation: 3, limits_fingerprint: 0xdead_beef },
   limits: LIMITS,
   checksum: crc32,
 }
@@ -38,7 +38,7 @@ const u32 = fc.nat({ max: 0xffff_ffff })
 const hexDigits = fc.constantFrom(..."0123456789abcdef".split(""))
 const digest = fc.string({ unit: hexDigits, minLength: 32, maxLength: 32 })
 const token = fc.oneof(fc.constant(""), digest)
-const operation = fc.constantFrom(1 as const, 2 as const, 3 as const)
+const operation = fc.constantFrom(1 as const, 2 as const, 3 as const, 4 as const)
 const outcome = fc.constantFrom(
   "ok" as const,
   "not_primary" as const,
@@ -46,10 +46,42 @@ const outcome = fc.constantFrom(
   "evicted" as const,
   "invalid" as const,
   "stale" as const,
+  "standby_missing" as const,
 )
-const probeStatus = fc.constantFrom("blank" as const, "recovering" as const, "operational" as const)
+const slot = fc.nat({ max: LIMITS.slots_max - 1 })
+const configuration = fc
+  .record({
+    size: fc.constantFrom(1, 3, 5, 7),
+    extra: fc.nat({ max: STANDBYS_MAX }),
+    synchronous: fc.boolean(),
+    order: fc.shuffledSubarray([...Array(LIMITS.slots_max).keys()], { minLength: LIMITS.slots_max }),
+    nonces: fc.array(u32, { minLength: LIMITS.slots_max, maxLength: LIMITS.slots_max }),
+    generation: u32,
+    epoch: u32,
+    op: u53,
+  })
+  .map(({ size, extra, synchronous, order, nonces, ...rest }): Configuration => {
+    const members = order.map((number, index) => ({ slot: number, nonce: nonces[index] ?? 0 }))
+    const standbys = members.slice(size, size + extra)
+    return {
+      ...rest,
+      synchronous: synchronous && size === 1 && extra === 1,
+      voters: members.slice(0, size),
+      standbys,
+    }
+  })
+const probeStatus = fc.constantFrom(
+  "blank" as const,
+  "recovering" as const,
+  "operational" as const,
+  "standby" as const,
+)
 const entry = fc.tuple(fc.nat({ max: INCARNATION_MAX }), u32).map(([high, low]) => high * 0x1_0000_0000 + low)
-const envelope = { from: fc.nat({ max: 2 }), cv: fc.array(entry, { minLength: 3, maxLength: 3 }) }
+const envelope = {
+  from: slot,
+  epoch: u32,
+  cv: fc.array(fc.oneof(fc.constant(0), entry), { minLength: LIMITS.slots_max, maxLength: LIMITS.slots_max }),
+}
 
 function body(bytesMax: number): fc.Arbitrary<Uint8Array> {
   return fc.uint8Array({ maxLength: bytesMax })
@@ -84,6 +116,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
     status: probeStatus,
     token,
     claimed: incarnation,
+    configuration,
   }),
   prepare: fc
     .tuple(fc.record({ ...envelope, view: u53, commit: u53 }), logEntry)
@@ -91,6 +124,43 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
   prepare_ok: fc.record({ type: fc.constant("prepare_ok"), ...envelope, view: u53, op: u53, checksum: digest }),
   commit: fc.record({ type: fc.constant("commit"), ...envelope, view: u53, op: u53, commit: u53, round: u53 }),
   commit_ok: fc.record({ type: fc.constant("commit_ok"), ...envelope, view: u53, round: u53 }),
+  standby_ok: fc.record({
+    type: fc.constant("standby_ok"),
+    ...envelope,
+    nonce: u32,
+    view: u53,
+    op: u53,
+    checksum: digest,
+    round: u53,
+  }),
+  new_epoch: fc.record({ type: fc.constant("new_epoch"), ...envelope, configuration }),
+  epoch_started: fc.record({ type: fc.constant("epoch_started"), ...envelope }),
+  reconfigure: fc.record({
+    type: fc.constant("reconfigure"),
+    ...envelope,
+    change: u32,
+    epoch_expected: u32,
+    voters: fc.array(slot, { maxLength: LIMITS.slots_max }),
+    standbys: fc.array(slot, { maxLength: LIMITS.slots_max }),
+    synchronous: fc.boolean(),
+    drops_standby: fc.boolean(),
+  }),
+  reconfigure_reply: fc.record({
+    type: fc.constant("reconfigure_reply"),
+    ...envelope,
+    change: u32,
+    outcome: fc.constantFrom(
+      "ok" as const,
+      "not_primary" as const,
+      "busy" as const,
+      "wrong_epoch" as const,
+      "invalid" as const,
+      "not_warm" as const,
+      "standby_missing" as const,
+    ),
+    slot,
+    epoch_now: u32,
+  }),
   exit_view: fc.record({ type: fc.constant("exit_view"), ...envelope, view: u53 }),
   join_view: fc.record({
     type: fc.constant("join_view"),

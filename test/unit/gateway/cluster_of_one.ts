@@ -41,6 +41,7 @@ export class ClusterOfOne implements ReplicaPort {
     this.replica = new Replica({
       slot: 0,
       voters: 1,
+      generation: 1,
       token: "0".repeat(32),
       limits,
       processLimits: PROCESS_LIMITS,
@@ -82,7 +83,7 @@ export class ClusterOfOne implements ReplicaPort {
 
   /** A request reaches the replica; its answers go to answer(). */
   deliver(message: GatewayMessage): void {
-    this.replica.receive({ ...message, from: 0, cv: this.replica.cv })
+    this.replica.receive({ ...message, from: 0, epoch: this.replica.epoch, cv: this.replica.cv })
     this.#drain()
   }
 

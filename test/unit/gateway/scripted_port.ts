@@ -111,7 +111,7 @@ export class ScriptedPort implements ReplicaPort {
   }
 
   answer(outcome: RequestOutcome, body: Uint8Array = Buffer.alloc(0), { to = this.last, view = 3 } = {}): void {
-    const common = { from: to.slot, cv: [], outcome, view, body }
+    const common = { from: to.slot, epoch: 0, cv: [], outcome, view, body }
     this.gateway.onReply(
       to.type === "read"
         ? { type: "read_reply", read: to.read, ...common }

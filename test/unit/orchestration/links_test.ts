@@ -15,15 +15,13 @@ import { CLUSTER_LIMITS, limitsFingerprint } from "../../../appliance/types/limi
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
 
 const KIB = 1024
-const CV = [0x1_0000_0001, 0x1_0000_0002, 0x1_0000_0003]
+const CV = [0x1_0000_0001, 0x1_0000_0002, 0x1_0000_0003, ...new Array<number>(CLUSTER_LIMITS.slots_max - 3).fill(0)]
 const WIRE: WireOptions = {
   identity: {
     cluster_id: new Uint8Array(16).fill(9),
     generation: 1,
-    epoch: 0,
     limits_fingerprint: limitsFingerprint(CLUSTER_LIMITS),
   },
-  voters: 3,
   limits: CLUSTER_LIMITS,
   checksum: zlibChecksum,
 }
@@ -56,7 +54,7 @@ afterEach(() => {
 
 async function makePeer(slot: number): Promise<Peer> {
   const received: Message[] = []
-  const book = new AddressBook(3)
+  const book = new AddressBook(CLUSTER_LIMITS.slots_max)
   const links = new Links({
     slot,
     wire: WIRE,
@@ -66,6 +64,7 @@ async function makePeer(slot: number): Promise<Peer> {
     log: new LimitedLog(pino({ level: "silent" }), { repeatMs: 60_000, kindsMax: 100 }),
     random: systemRandom(),
     advertise: "127.0.0.1",
+    epoch: () => 0,
     incarnation: () => 1,
     holdsState: () => slot === 0,
     onMessage: (message) => received.push(copied(message)),
@@ -97,7 +96,7 @@ function send(from: Peer, to: number, message: Message): boolean {
 }
 
 function commit(from: number, round: number): Message {
-  return { type: "commit", from, cv: CV, view: 1, op: 2, commit: 2, round }
+  return { type: "commit", from, epoch: 0, cv: CV, view: 1, op: 2, commit: 2, round }
 }
 
 async function makePair(): Promise<[Peer, Peer]> {
@@ -130,11 +129,11 @@ describe("a pair", () => {
     const sizes = [0, 1, 1_000, 64 * KIB, CLUSTER_LIMITS.batch_bytes_max, 3]
     const bodies = sizes.map((size, index) => new Uint8Array(size).fill(index + 1))
     for (const [read, body] of bodies.entries()) {
-      expect(send(a, 1, { type: "read", from: 0, cv: CV, read, body })).toBe(true)
+      expect(send(a, 1, { type: "read", from: 0, epoch: 0, cv: CV, read, body })).toBe(true)
       expect(send(b, 0, commit(1, read))).toBe(true)
     }
     await until(() => b.received.length === bodies.length && a.received.length === bodies.length, "all arrived")
-    expect(b.received).toEqual(bodies.map((body, read) => ({ type: "read", from: 0, cv: CV, read, body })))
+    expect(b.received).toEqual(bodies.map((body, read) => ({ type: "read", from: 0, epoch: 0, cv: CV, read, body })))
     expect(a.received).toEqual(bodies.map((_, round) => commit(1, round)))
   })
 
@@ -154,7 +153,7 @@ describe("a pair", () => {
     const body = new Uint8Array(CLUSTER_LIMITS.batch_bytes_max)
     let sent = 0
     for (let read = 0; read < 32; read += 1) {
-      sent += a.links.send(1, { type: "read", from: 0, cv: CV, read, body }) ? 1 : 0
+      sent += a.links.send(1, { type: "read", from: 0, epoch: 0, cv: CV, read, body }) ? 1 : 0
     }
     a.links.flush()
     expect(a.links.counters.dropped_full).toBe(32 - sent)
@@ -171,7 +170,7 @@ describe("a pair", () => {
     let sent = 0
     const end = monotonicMs() + 5_000
     while (sent < 1_000 && monotonicMs() < end) {
-      const isSent = send(a, 1, { type: "read", from: 0, cv: CV, read: sent, body })
+      const isSent = send(a, 1, { type: "read", from: 0, epoch: 0, cv: CV, read: sent, body })
       sent += isSent ? 1 : 0
       if (!isSent) {
         await sleep(1)
@@ -212,7 +211,7 @@ describe("strangers", () => {
       {
         from: 1,
         to: 0,
-        voters: 3,
+        epoch: 0,
         identity: WIRE.identity,
         incarnation: 0,
         nonce: 1,

@@ -2658,7 +2658,10 @@ export class Replica {
     assert(this.#status !== "normal" || this.incarnation > 0 || !this.#isVoter, "replica: a voter has an incarnation")
     assert(this.#isVoter || this.incarnation === 0, "replica: who has no vote has no incarnation")
     assert(this.#isVoter || this.#status !== "view_change", "replica: who has no vote changes no views")
-    assert(this.#configuration.op <= this.#commit || this.#status !== "normal", "replica: a member holds its epoch's start")
+    assert(
+      this.#configuration.op <= this.#commit || this.#status !== "normal",
+      "replica: a member holds its epoch's start",
+    )
     assert(this.#target === undefined || this.#status !== "normal", "replica: a member installs nothing")
   }
 }

@@ -130,7 +130,12 @@ const TYPE_CODES: Readonly<Record<MessageType, number>> = {
 }
 const KEEPALIVE_CODE = 0
 const TYPES = byCode(TYPE_CODES)
-const PROBE_STATUS_CODES: Readonly<Record<ProbeStatus, number>> = { blank: 1, recovering: 2, operational: 3, standby: 4 }
+const PROBE_STATUS_CODES: Readonly<Record<ProbeStatus, number>> = {
+  blank: 1,
+  recovering: 2,
+  operational: 3,
+  standby: 4,
+}
 const PROBE_STATUSES = byCode(PROBE_STATUS_CODES)
 const OUTCOME_CODES: Readonly<Record<RequestOutcome, number>> = {
   ok: 1,
@@ -715,7 +720,17 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, e
       const nonce = reader.u64()
       const view = reader.u64()
       const op = reader.u64()
-      return { type, from, epoch, cv, nonce, view, op, commit: reader.u64(), headers: reader.headers(headersMax, batchMax) }
+      return {
+        type,
+        from,
+        epoch,
+        cv,
+        nonce,
+        view,
+        op,
+        commit: reader.u64(),
+        headers: reader.headers(headersMax, batchMax),
+      }
     }
     case "get_log":
       return { type, from, epoch, cv, op_first: reader.u64(), op_last: reader.u64() }
@@ -792,12 +807,31 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, e
       const request = reader.u64()
       const outcome = reader.outcome()
       const view = reader.u64()
-      return { type, from, epoch, cv, session, request, outcome, view, body: reader.body(limits.session_reply_bytes_max) }
+      return {
+        type,
+        from,
+        epoch,
+        cv,
+        session,
+        request,
+        outcome,
+        view,
+        body: reader.body(limits.session_reply_bytes_max),
+      }
     }
     case "read_reply": {
       const read = reader.u64()
       const outcome = reader.outcome()
-      return { type, from, epoch, cv, read, outcome, view: reader.u64(), body: reader.body(limits.read_reply_bytes_max) }
+      return {
+        type,
+        from,
+        epoch,
+        cv,
+        read,
+        outcome,
+        view: reader.u64(),
+        body: reader.body(limits.read_reply_bytes_max),
+      }
     }
     default:
       return unreachable(type)

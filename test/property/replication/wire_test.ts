@@ -70,12 +70,7 @@ const configuration = fc
       standbys,
     }
   })
-const probeStatus = fc.constantFrom(
-  "blank" as const,
-  "recovering" as const,
-  "operational" as const,
-  "standby" as const,
-)
+const probeStatus = fc.constantFrom("blank" as const, "recovering" as const, "operational" as const, "standby" as const)
 const entry = fc.tuple(fc.nat({ max: INCARNATION_MAX }), u32).map(([high, low]) => high * 0x1_0000_0000 + low)
 const envelope = {
   from: slot,

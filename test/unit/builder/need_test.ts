@@ -69,6 +69,6 @@ test("the bounds here are the bounds of the C side", () => {
 })
 
 test("the memory that is needed is the larger of unpacking and running", () => {
-  expect(ramNeedBytes({ compressedBytes: 40 * MIB, unpackedBytes: 112 * MIB })).toBe((112 + 32 + 384) * MIB)
+  expect(ramNeedBytes({ compressedBytes: 40 * MIB, unpackedBytes: 112 * MIB })).toBe((112 + 32 + 448) * MIB)
   expect(ramNeedBytes({ compressedBytes: 200 * MIB, unpackedBytes: 500 * MIB })).toBe((2 * 508 + 200) * MIB)
 })

@@ -82,7 +82,15 @@ describe("bytes", () => {
   })
 
   test("prepare_ok", () => {
-    const frame = frameOf({ type: "prepare_ok", from: 1, epoch: EPOCH, cv: CV, view: 3, op: 0x1_0000_0002, checksum: DIGEST })
+    const frame = frameOf({
+      type: "prepare_ok",
+      from: 1,
+      epoch: EPOCH,
+      cv: CV,
+      view: 3,
+      op: 0x1_0000_0002,
+      checksum: DIGEST,
+    })
     expect(hex(frame)).toBe(expected(4, `03000000000000000200000001000000${DIGEST}`))
   })
 
@@ -145,23 +153,33 @@ describe("what is refused", () => {
     expect(errorOf(forged(frame, 36, 9))).toBe("none")
     expect(errorOf(forged(frame, 40, 9))).toBe("wrong_limits")
     expect(errorOf(forged(frame, 13, 99))).toBe("unknown_type")
-    expect(errorOf(forged(frame, 14, 3))).toBe("bad_field")
-    expect(errorOf(forged(frame, 15, 2))).toBe("bad_field")
+    expect(errorOf(forged(frame, 14, CLUSTER_LIMITS.slots_max))).toBe("bad_field")
+    expect(errorOf(forged(frame, 15, 1))).toBe("bad_field")
     expect(errorOf(forged(frame, 8, 9))).toBe("bad_length")
     expect(errorOf(frame.subarray(0, 20))).toBe("bad_length")
     expect(errorOf(frame.subarray(0, 0))).toBe("bad_length")
     // An incarnation above INCARNATION_MAX, and a view above 2^53.
     expect(errorOf(forged(frame, 47, 0xff))).toBe("bad_field")
-    expect(errorOf(forged(frame, 44 + 24 + 7, 0xff))).toBe("bad_field")
+    expect(errorOf(forged(frame, 44 + 16 + 7, 0xff))).toBe("bad_field")
     const flipped = frame.slice()
     flipped[70] = (flipped[70] ?? 0) ^ 1
     expect(errorOf(flipped)).toBe("bad_checksum")
   })
 
   test("a list with more headers than a message may carry", () => {
-    const join = frameOf({ type: "join_view", from: 1, epoch: EPOCH, cv: CV, view: 1, log_view: 0, op: 0, commit: 0, headers: [] })
+    const join = frameOf({
+      type: "join_view",
+      from: 1,
+      epoch: EPOCH,
+      cv: CV,
+      view: 1,
+      log_view: 0,
+      op: 0,
+      commit: 0,
+      headers: [],
+    })
     expect(errorOf(join)).toBe("none")
-    expect(errorOf(forged(join, join.length - 2, 11))).toBe("bad_field")
+    expect(errorOf(forged(join, join.length - 2, 13))).toBe("bad_field")
   })
 
   test("a body that is not as long as its header says", () => {
@@ -176,7 +194,15 @@ describe("what is refused", () => {
       parent: DIGEST,
       checksum: DIGEST,
     } as const
-    const log = frameOf({ type: "log", from: 1, epoch: EPOCH, cv: CV, view: 1, commit: 2, entry: { header, body: Uint8Array.of(7) } })
+    const log = frameOf({
+      type: "log",
+      from: 1,
+      epoch: EPOCH,
+      cv: CV,
+      view: 1,
+      commit: 2,
+      entry: { header, body: Uint8Array.of(7) },
+    })
     expect(errorOf(log)).toBe("none")
     expect(errorOf(forged(log, log.length - 37, 2))).toBe("bad_field")
   })
@@ -197,7 +223,14 @@ function copied(message: Message | Keepalive): Message | Keepalive {
 describe("splitter", () => {
   const messages: Message[] = [
     { type: "commit", from: 1, epoch: EPOCH, cv: CV, view: 1, op: 2, commit: 2, round: 9 },
-    { type: "read", from: 2, epoch: EPOCH, cv: CV, read: 7, body: new Uint8Array(CLUSTER_LIMITS.batch_bytes_max).fill(5) },
+    {
+      type: "read",
+      from: 2,
+      epoch: EPOCH,
+      cv: CV,
+      read: 7,
+      body: new Uint8Array(CLUSTER_LIMITS.batch_bytes_max).fill(5),
+    },
     { type: "recovery", from: 0, epoch: EPOCH, cv: CV, nonce: 3 },
   ]
   const stream = Buffer.concat(messages.map(frameOf))

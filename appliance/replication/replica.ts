@@ -2050,7 +2050,10 @@ export class Replica {
       return
     }
     const { message } = change
-    const missing = [...message.voters, ...message.standbys].find((slot) => this.#heldBy(slot) < change.barrier)
+    const missing = [...message.voters, ...message.standbys].find((slot) => {
+      const held = this.#heldBy(slot)
+      return held < change.barrier || this.log.isHalfRingBehind(held)
+    })
     if (missing === undefined && this.#hasControlSlot()) {
       this.#prepareChange(change)
     } else if (this.#now - change.since >= this.#process.abdicate_ms) {
@@ -2471,9 +2474,10 @@ export class Replica {
     }
   }
 
-  /** Another voter than this replica, by chance. */
+  /** Another voter than this replica, by chance; on the way into an epoch those whom it replaces have the state too. */
   #anotherSlot(): number {
-    return this.#peers[this.#random() % Math.max(this.#peers.length, 1)] ?? this.slot
+    const peer = this.#peers[this.#random() % Math.max(this.#peers.length, 1)]
+    return peer === undefined || this.#phase === "epoch" ? this.#anySlot() : peer
   }
 
   /** Anyone but this replica, by chance; the last resort for what is committed. */

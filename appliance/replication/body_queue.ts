@@ -1,5 +1,6 @@
 /** A bounded queue of items with a body each, the bodies copied into one preallocated buffer. Plane: control. */
 import { assert } from "../types/assert.ts"
+import type { FingerprintSink } from "../types/fingerprint.ts"
 import { Ring } from "../types/ring.ts"
 
 type Place = { readonly start: number; readonly bytes: number }
@@ -68,5 +69,29 @@ export class BodyQueue<T> {
     const size = this.#memory.length
     const offset = this.#head % size
     return offset + bytes <= size ? this.#head : this.#head + (size - offset)
+  }
+
+  // ---------------------------------------------------------------- copies, for a search over schedules
+
+  /** Becomes as `other` is, bodies included. */
+  copyFrom(other: BodyQueue<T>): void {
+    assert(this.#memory.length === other.#memory.length, "body queue: a copy has the memory of its original")
+    this.#items.copyFrom(other.#items)
+    this.#memory.set(other.#memory)
+    this.#head = other.#head
+    this.#tail = other.#tail
+  }
+
+  /** `fieldsOf` names what an item is made of; where bodies lie decides when the queue is full. */
+  fingerprint(sink: FingerprintSink, fieldsOf: (item: T) => readonly number[]): void {
+    sink("queue.head", this.#head % this.#memory.length)
+    sink("queue.tail", this.#head - this.#tail)
+    for (let index = 0; index < this.#items.count; index += 1) {
+      const item = this.#items.at(index)
+      assert(item !== undefined, "body queue: an item below the count is there")
+      const offset = item.start % this.#memory.length
+      sink("queue.items", [...fieldsOf(item), this.#head - item.start])
+      sink("queue.memory", this.#memory.subarray(offset, offset + item.bytes))
+    }
   }
 }

@@ -5,6 +5,7 @@
  */
 import { assert } from "../types/assert.ts"
 import type { Digest, DigestFunction } from "../types/contracts.ts"
+import type { FingerprintSink } from "../types/fingerprint.ts"
 import type { MessageOf } from "./message.ts"
 
 export type Chunk = {
@@ -70,6 +71,10 @@ export class CheckpointDonor {
     this.#to = -1
   }
 
+  get isFrozen(): boolean {
+    return this.#to >= 0
+  }
+
   get chunkCount(): number {
     return this.#op === 0 ? 0 : Math.ceil(this.#shadow.length / this.#chunkBytes)
   }
@@ -88,6 +93,32 @@ export class CheckpointDonor {
       chunk_count: this.chunkCount,
       body: this.#shadow.subarray(start, stop),
     }
+  }
+
+  /** Becomes as `other` is, but for the shadow's bytes: they are the replica's, which copies them. */
+  copyFrom(other: CheckpointDonor): void {
+    assert(this.#shadow.length === other.#shadow.length, "checkpoint donor: a copy has the shadow of its original")
+    this.#to = other.#to
+    this.#nonce = other.#nonce
+    this.#op = other.#op
+    this.#opChecksum = other.#opChecksum
+    this.#askedAt = other.#askedAt
+  }
+
+  /** What a donor last had is of no more use once it is released. */
+  fingerprint(sink: FingerprintSink, now: number): void {
+    sink("donor.to", this.#to)
+    if (this.#to >= 0) {
+      sink("donor.nonce", this.#nonce)
+      sink("donor.op", this.#op)
+      sink("donor.opChecksum", this.#opChecksum)
+      sink("donor.askedAt", now - this.#askedAt)
+    }
+  }
+
+  /** As if the peer had asked just now. */
+  restClock(now: number): void {
+    this.#askedAt = now
   }
 }
 
@@ -228,5 +259,45 @@ export class CheckpointReceiver {
       }
     }
     return -1
+  }
+
+  /** Becomes as `other` is, but for the shadow's bytes: they are the replica's, which copies them. */
+  copyFrom(other: CheckpointReceiver): void {
+    assert(this.#received.length === other.#received.length, "checkpoint receiver: a copy has as many chunks")
+    this.#received.set(other.#received)
+    this.#askedAt.set(other.#askedAt)
+    this.#active = other.#active
+    this.#donor = other.#donor
+    this.#nonce = other.#nonce
+    this.#op = other.#op
+    this.#opChecksum = other.#opChecksum
+    this.#count = other.#count
+    this.#left = other.#left
+    this.#progressAt = other.#progressAt
+  }
+
+  /** start() sets every field: what a receiver that is stopped last had is of no more use. */
+  fingerprint(sink: FingerprintSink, now: number): void {
+    sink("receiver.active", this.#active)
+    if (this.#active) {
+      sink("receiver.donor", this.#donor)
+      sink("receiver.nonce", this.#nonce)
+      sink("receiver.op", this.#op)
+      sink("receiver.opChecksum", this.#opChecksum)
+      sink("receiver.count", this.#count)
+      sink("receiver.left", this.#left)
+      sink("receiver.progressAt", now - this.#progressAt)
+      sink("receiver.received", this.#received)
+      sink(
+        "receiver.askedAt",
+        Array.from(this.#askedAt, (askedAt) => now - askedAt),
+      )
+    }
+  }
+
+  /** As if the last chunk had come just now, and those asked for were asked for long ago. */
+  restClock(now: number): void {
+    this.#progressAt = now
+    this.#askedAt.fill(Number.NEGATIVE_INFINITY)
   }
 }

@@ -73,4 +73,13 @@ export class HeldReplies<T extends Held> {
       }
     }
   }
+
+  /** Becomes as `other` is; replies are messages, which never change, and are shared. */
+  copyFrom(other: HeldReplies<T>): void {
+    assert(this.#slots.length === other.#slots.length, "held replies: a copy has the slots of its original")
+    for (let slot = 0; slot < this.#slots.length; slot += 1) {
+      this.#slots[slot] = other.#slots[slot]
+    }
+    this.#count = other.#count
+  }
 }

@@ -4,6 +4,7 @@
  */
 import { assert } from "../types/assert.ts"
 import type { Digest } from "../types/contracts.ts"
+import type { FingerprintSink } from "../types/fingerprint.ts"
 import type { LogEntry, PrepareHeader } from "./message.ts"
 
 /** The checksum before op 1. */
@@ -168,5 +169,34 @@ export class Log {
     this.#headers[this.first % this.#headers.length] = undefined
     this.#base += 1
     this.#baseChecksum = header.checksum
+  }
+
+  // ---------------------------------------------------------------- copies, for a search over schedules
+
+  /** Becomes as `other` is, bodies included; later changes of one don't reach the other. */
+  copyFrom(other: Log): void {
+    assert(this.#headers.length === other.#headers.length, "log: a copy has the slots of its original")
+    assert(this.#memory.length === other.#memory.length, "log: a copy has the memory of its original")
+    for (let slot = 0; slot < this.#headers.length; slot += 1) {
+      this.#headers[slot] = other.#headers[slot]
+    }
+    this.#starts.set(other.#starts)
+    this.#memory.set(other.#memory)
+    this.#base = other.#base
+    this.#baseChecksum = other.#baseChecksum
+    this.#op = other.#op
+    this.#head = other.#head
+  }
+
+  /** A checksum stands for its entry; where bodies lie decides when the ring is full. */
+  fingerprint(sink: FingerprintSink): void {
+    sink("log.base", this.#base)
+    sink("log.baseChecksum", this.#baseChecksum)
+    sink("log.op", this.#op)
+    sink("log.head", this.#head % this.#memory.length)
+    for (let op = this.first; op <= this.#op; op += 1) {
+      sink("log.headers", this.header(op)?.checksum)
+      sink("log.starts", this.#head - (this.#starts[op % this.#headers.length] ?? 0))
+    }
   }
 }

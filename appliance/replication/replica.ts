@@ -17,6 +17,7 @@
 import { assert, unreachable } from "../types/assert.ts"
 import { type Digest, type DigestFunction, Operation, type RandomU32, SessionState } from "../types/contracts.ts"
 import type { StateMachine } from "../types/contracts.ts"
+import type { FingerprintSink } from "../types/fingerprint.ts"
 import { assertClusterLimits, assertProcessLimits, INCARNATION_MAX, inFlightMax } from "../types/limits.ts"
 import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
@@ -2667,6 +2668,219 @@ export class Replica {
       "replica: a member holds its epoch's start",
     )
     assert(this.#target === undefined || this.#status !== "normal", "replica: a member installs nothing")
+  }
+
+  // ---------------------------------------------------------------- copies, for a search over schedules
+
+  /**
+   * Becomes as `other` is: from the same events both do the same from now on. Both are of one boot of one slot, and
+   * `random` must go on where the other's is; the caller has taken all outgoing messages. A body that left in a message
+   * may be a view into this replica's buffers: whoever keeps it copies it before the next event.
+   */
+  copyFrom(other: Replica): void {
+    assert(this.slot === other.slot && this.#founders === other.#founders, "replica: a copy has its original's place")
+    assert(this.#bootNonce === other.#bootNonce && this.#token === other.#token, "replica: a copy is of the same boot")
+    assert(this.#outbox.isEmpty() && other.#outbox.isEmpty(), "replica: a copy is made when nothing is going out")
+    Object.assign(this.counters, other.counters)
+    this.#machine.arena.set(other.#machine.arena)
+    assert(this.#machine.restored(), "replica: a copied arena is an arena")
+    this.#staging.set(other.#staging)
+    this.#shadow.set(other.#shadow)
+    this.log.copyFrom(other.log)
+    this.#status = other.#status
+    this.#configuration = other.#configuration
+    this.#isVoter = other.#isVoter
+    this.#peers = other.#peers
+    this.#faults = other.#faults
+    this.#due = other.#due
+    this.#started.set(other.#started)
+    this.#epochToldAt = other.#epochToldAt
+    this.#toldAt.set(other.#toldAt)
+    this.#change = other.#change
+    this.#view = other.#view
+    this.#logView = other.#logView
+    this.#commit = other.#commit
+    this.#cv = other.#cv
+    this.#now = other.#now
+    this.#acked.set(other.#acked)
+    this.#ackedAt.set(other.#ackedAt)
+    this.#isKept.set(other.#isKept)
+    this.#catchUps.set(other.#catchUps)
+    this.#catchUpAt.set(other.#catchUpAt)
+    this.#roundAcked.set(other.#roundAcked)
+    for (const [slot, follower] of other.#followers.entries()) {
+      this.#followers[slot] = follower
+    }
+    this.#pacedAt = other.#pacedAt
+    this.#dropsStandby = other.#dropsStandby
+    this.#isStandbyMissing = other.#isStandbyMissing
+    this.#round = other.#round
+    this.#roundConfirmed = other.#roundConfirmed
+    this.#viewStartOp = other.#viewStartOp
+    this.#viewStartTimestamp = other.#viewStartTimestamp
+    this.#viewStartNow = other.#viewStartNow
+    this.#heartbeatAt = other.#heartbeatAt
+    this.#preparedAt = other.#preparedAt
+    this.#confirmedAt = other.#confirmedAt
+    this.#resentAt = other.#resentAt
+    this.#abdicated = other.#abdicated
+    this.#requests.copyFrom(other.#requests)
+    this.#reads.copyFrom(other.#reads)
+    this.#routes = other.#routes.map((route) => ({ ...route }))
+    this.#exitVotes.copyFrom(other.#exitVotes)
+    this.#joinViews.copyFrom(other.#joinViews)
+    this.#ownJoinView = other.#ownJoinView
+    this.#viewChangeAt = other.#viewChangeAt
+    this.#viewChangeMs = other.#viewChangeMs
+    this.#joinSentAt = other.#joinSentAt
+    this.#exitSentAt = other.#exitSentAt
+    this.#primaryHeardAt = other.#primaryHeardAt
+    this.#roundHeard = other.#roundHeard
+    this.#followedAt = other.#followedAt
+    this.#getViewAt = other.#getViewAt
+    this.#getLogAt = other.#getLogAt
+    this.#target = other.#target === undefined ? undefined : { ...other.#target }
+    this.#staged = other.#staged.slice()
+    this.#stagedBytes = other.#stagedBytes
+    this.#targetAskedAt = other.#targetAskedAt
+    this.#targetProgressAt = other.#targetProgressAt
+    this.#isFollowing = other.#isFollowing
+    this.#claim = other.#claim
+    this.#askedNonce.set(other.#askedNonce)
+    this.#claimed.set(other.#claimed)
+    this.#phase = other.#phase
+    this.#attemptNonce = other.#attemptNonce
+    this.#attemptAt = other.#attemptAt
+    this.#attemptMs = other.#attemptMs
+    this.#probes.copyFrom(other.#probes)
+    this.#responses.copyFrom(other.#responses)
+    this.#donor.copyFrom(other.#donor)
+    this.#receiver.copyFrom(other.#receiver)
+    this.#heardAt.set(other.#heardAt)
+    this.#assertInvariants()
+  }
+
+  /**
+   * Every field that decides what this replica will do. A moment is told as the time since, so that states that differ
+   * in nothing but the hour are equal.
+   */
+  fingerprint(sink: FingerprintSink): void {
+    assert(this.#outbox.isEmpty(), "replica: a fingerprint is taken when nothing is going out")
+    const since = (at: number): number => this.#now - at
+    sink("slot", this.slot)
+    sink("founders", this.#founders)
+    sink("bootNonce", this.#bootNonce)
+    sink("token", this.#token)
+    sink("machine", this.#machine.arena)
+    this.log.fingerprint(sink)
+    sink("status", this.#status)
+    sink("configuration", this.#configuration)
+    sink("due", this.#due)
+    sink("started", this.#started)
+    sink("epochToldAt", since(this.#epochToldAt))
+    sink("toldAt", Array.from(this.#toldAt, since))
+    sink("change", this.#change && { ...this.#change, since: since(this.#change.since) })
+    sink("view", this.#view)
+    sink("logView", this.#logView)
+    sink("commit", this.#commit)
+    sink("cv", this.#cv)
+    sink("acked", Array.from(this.#acked))
+    sink("ackedAt", Array.from(this.#ackedAt, since))
+    sink("isKept", this.#isKept)
+    sink("catchUps", Array.from(this.#catchUps))
+    sink("catchUpAt", Array.from(this.#catchUpAt, since))
+    sink("roundAcked", Array.from(this.#roundAcked))
+    for (const follower of this.#followers) {
+      sink("followers", follower && { ...follower, heard_at: since(follower.heard_at) })
+    }
+    sink("pacedAt", since(this.#pacedAt))
+    sink("dropsStandby", this.#dropsStandby)
+    sink("isStandbyMissing", this.#isStandbyMissing)
+    sink("round", this.#round)
+    sink("roundConfirmed", this.#roundConfirmed)
+    sink("viewStartOp", this.#viewStartOp)
+    sink("viewStartTimestamp", this.#viewStartTimestamp)
+    sink("viewStartNow", since(this.#viewStartNow))
+    sink("heartbeatAt", since(this.#heartbeatAt))
+    sink("preparedAt", since(this.#preparedAt))
+    sink("confirmedAt", since(this.#confirmedAt))
+    sink("resentAt", since(this.#resentAt))
+    sink("abdicated", this.#abdicated)
+    this.#requests.fingerprint(sink, (item) => [item.from, item.operation, item.session, item.request])
+    this.#reads.fingerprint(sink, (item) => [item.from, item.read, item.round])
+    sink("routes", this.#routes)
+    sink("exitVotes", this.#exitVotes.all())
+    sink("joinViews", this.#joinViews.all())
+    sink("ownJoinView", this.#ownJoinView)
+    sink("viewChangeAt", since(this.#viewChangeAt))
+    sink("viewChangeMs", this.#viewChangeMs)
+    sink("joinSentAt", since(this.#joinSentAt))
+    sink("exitSentAt", since(this.#exitSentAt))
+    sink("primaryHeardAt", since(this.#primaryHeardAt))
+    sink("roundHeard", this.#roundHeard)
+    sink("followedAt", since(this.#followedAt))
+    sink("getViewAt", since(this.#getViewAt))
+    sink("getLogAt", since(this.#getLogAt))
+    sink("target", this.#target)
+    sink("targetAskedAt", since(this.#targetAskedAt))
+    sink("targetProgressAt", since(this.#targetProgressAt))
+    sink("stagedBytes", this.#stagedBytes)
+    for (const staged of this.#staged) {
+      sink("staged", staged)
+      sink("staging", this.#staging.subarray(staged.start, staged.start + staged.bytes))
+    }
+    sink("isFollowing", this.#isFollowing)
+    sink("claim", this.#claim)
+    sink("askedNonce", Array.from(this.#askedNonce))
+    sink("claimed", Array.from(this.#claimed))
+    sink("phase", this.#phase)
+    sink("attemptNonce", this.#attemptNonce)
+    sink("attemptAt", since(this.#attemptAt))
+    sink("attemptMs", this.#attemptMs)
+    sink("probes", this.#probes.all())
+    sink("responses", this.#responses.all())
+    this.#donor.fingerprint(sink, this.#now)
+    this.#receiver.fingerprint(sink, this.#now)
+    // Whoever fills the shadow next fills all of it: what an earlier transfer left there decides nothing.
+    sink("shadow", this.#donor.isFrozen || this.#receiver.active ? this.#shadow : undefined)
+    sink("heardAt", Array.from(this.#heardAt, since))
+  }
+
+  /**
+   * For a search in which the passing of time is a step of its own: every wait begins now, every pause between repeats
+   * is over, and the clock of the caller may begin anew. What was heard at some time was heard now; what wasn't, wasn't.
+   */
+  restClock(): void {
+    this.#now = 0
+    for (const times of [this.#heardAt, this.#ackedAt, this.#catchUpAt]) {
+      for (const [slot, at] of times.entries()) {
+        times[slot] = Math.min(at, 0)
+      }
+    }
+    for (const [slot, follower] of this.#followers.entries()) {
+      this.#followers[slot] = follower && { ...follower, heard_at: Math.min(follower.heard_at, 0) }
+    }
+    this.#change = this.#change && { ...this.#change, since: 0 }
+    this.#viewStartNow = 0
+    this.#heartbeatAt = 0
+    this.#preparedAt = 0
+    this.#confirmedAt = 0
+    this.#resentAt = 0
+    this.#viewChangeAt = 0
+    this.#joinSentAt = 0
+    this.#primaryHeardAt = 0
+    this.#targetProgressAt = 0
+    this.#attemptAt = 0
+    this.#followedAt = 0
+    this.#pacedAt = Number.NEGATIVE_INFINITY
+    this.#epochToldAt = Number.NEGATIVE_INFINITY
+    this.#toldAt.fill(Number.NEGATIVE_INFINITY)
+    this.#exitSentAt = Number.NEGATIVE_INFINITY
+    this.#getViewAt = Number.NEGATIVE_INFINITY
+    this.#getLogAt = Number.NEGATIVE_INFINITY
+    this.#targetAskedAt = Number.NEGATIVE_INFINITY
+    this.#donor.restClock(0)
+    this.#receiver.restClock(0)
   }
 }
 

@@ -61,4 +61,14 @@ export class Ring<T> {
     this.#head = 0
     this.#count = 0
   }
+
+  /** Becomes as `other` is; the items are shared. */
+  copyFrom(other: Ring<T>): void {
+    assert(this.#slots.length === other.#slots.length, "ring: a copy has the capacity of its original")
+    for (let index = 0; index < this.#slots.length; index += 1) {
+      this.#slots[index] = other.#slots[index]
+    }
+    this.#head = other.#head
+    this.#count = other.#count
+  }
 }

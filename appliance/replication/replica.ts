@@ -194,6 +194,8 @@ export class Replica {
   /** The other voters' slots. */
   #peers: readonly number[]
   #faults: number
+  /** Of the entry that began the epoch; ROOT_CHECKSUM where this replica never held it. */
+  #startChecksum: Digest = ROOT_CHECKSUM
   /** An epoch that the op just committed begins; entered when the event at hand is done. */
   #due: Configuration | undefined
   /** Who of the epoch's voters has said that it votes (rule 27). */
@@ -1786,9 +1788,11 @@ export class Replica {
   }
 
   #onProbeOk(message: MessageOf<"probe_ok">): void {
-    const isAsked = this.#status === "recovering" && this.#phase === "probe" && message.nonce === this.#attemptNonce
-    if (!isAsked) {
+    if (message.nonce !== this.#attemptNonce) {
       return
+    }
+    if (this.#status !== "recovering" || this.#phase !== "probe") {
+      return this.#onWhereabouts(message)
     }
     if (this.#mayFound() && this.#noteFounder(message)) {
       return
@@ -2021,6 +2025,7 @@ export class Replica {
   /** Takes `configuration` as the one that counts; views, vectors and votes are the caller's to set. */
   #configure(configuration: Configuration): void {
     this.#configuration = configuration
+    this.#startChecksum = ROOT_CHECKSUM
     this.#isVoter = votes(configuration, this.slot)
     this.#peers = configuration.voters.map((member) => member.slot).filter((slot) => slot !== this.slot)
     this.#faults = faultsOf(configuration)
@@ -2152,7 +2157,7 @@ export class Replica {
   #beginDueEpoch(configuration: Configuration): void {
     this.#due = undefined
     const change = this.#change
-    this.#adoptEpoch(configuration, this.slot)
+    this.#adoptEpoch(configuration, this.slot, this.log.checksum(configuration.op) ?? ROOT_CHECKSUM)
     if (change !== undefined && change.op === configuration.op) {
       this.#replyToChange(change.message, "ok")
     }
@@ -2174,7 +2179,12 @@ export class Replica {
   #tellEpoch(slot: number): void {
     if (this.#now - (this.#toldAt[slot] ?? 0) >= this.#process.retry_ms) {
       this.#toldAt[slot] = this.#now
-      this.#send(slot, { type: "new_epoch", configuration: this.#configuration, ...this.#envelope() })
+      this.#send(slot, {
+        type: "new_epoch",
+        checksum: this.#startChecksum,
+        configuration: this.#configuration,
+        ...this.#envelope(),
+      })
     }
   }
 
@@ -2185,17 +2195,22 @@ export class Replica {
       return
     }
     if (configuration.epoch > this.epoch) {
-      // A later incarnation of this slot, which the sender knows of, votes in that epoch: this process is the zombie.
-      const own = memberAt(configuration, this.slot)
-      const isNamed = votes(configuration, this.slot) && own?.nonce === this.#bootNonce
-      if (isNamed && entryAt(message.cv, this.slot) > makeEntry(1, this.#bootNonce)) {
-        this.#status = "fenced"
-        return
-      }
-      this.#adoptEpoch(configuration, message.from)
+      this.#onLaterEpoch(message, message.checksum)
     } else if (this.#status === "normal" && this.#isVoter) {
       this.#send(message.from, { type: "epoch_started", ...this.#envelope() })
     }
+  }
+
+  #onLaterEpoch(message: MessageOf<"new_epoch"> | MessageOf<"probe_ok">, checksum: Digest): void {
+    const { configuration } = message
+    const own = memberAt(configuration, this.slot)
+    const isNamed = votes(configuration, this.slot) && own?.nonce === this.#bootNonce
+    if (isNamed && entryAt(message.cv, this.slot) > makeEntry(1, this.#bootNonce)) {
+      // A later incarnation of this slot, which the sender knows of, votes in that epoch: this process is the zombie.
+      this.#status = "fenced"
+      return
+    }
+    this.#adoptEpoch(configuration, message.from, checksum)
   }
 
   #onEpochStarted(message: MessageOf<"epoch_started">): void {
@@ -2208,7 +2223,7 @@ export class Replica {
    * one when everything up to that op is here. Only the process that the configuration names may enter as it is; another
    * one of the slot has perhaps promised something in this epoch in an earlier life, and recovers (rule 27).
    */
-  #adoptEpoch(configuration: Configuration, donor: number): void {
+  #adoptEpoch(configuration: Configuration, donor: number, checksum: Digest): void {
     assert(configuration.epoch > this.epoch, "replica: epochs only rise")
     assert(this.#isListening(), "replica: a blank process enters no epoch")
     this.#refuseWaiting()
@@ -2217,6 +2232,7 @@ export class Replica {
     this.#donor.release()
     this.#change = undefined
     this.#configure(configuration)
+    this.#startChecksum = checksum
     this.#status = "recovering"
     this.#view = 0
     this.#logView = 0
@@ -2240,6 +2256,14 @@ export class Replica {
     this.#phase = "epoch"
     this.#attemptAt = this.#now
     this.#attemptMs = this.#process.retry_ms
+    if (
+      checksum !== ROOT_CHECKSUM &&
+      this.log.op >= configuration.op &&
+      this.log.checksum(configuration.op) === checksum
+    ) {
+      // It holds the very entry, and with it all before.
+      this.#commitTo(Math.max(this.#commit, configuration.op))
+    }
     if (this.#commit > configuration.op) {
       this.#beginCatchingUp()
     } else {
@@ -2303,6 +2327,29 @@ export class Replica {
       if (this.#started[slot] === 0) {
         this.#tellEpoch(slot)
       }
+    }
+  }
+
+  /**
+   * Nobody of its epoch has been heard for long: perhaps the epoch has ended, and those who knew are off. Asks everybody, as
+   * a blank process would; an answer from a later epoch leads there.
+   */
+  #askWhereabouts(): void {
+    const heardAt = Math.max(this.#primaryHeardAt, this.#attemptAt)
+    if (this.#faults > 0 || !this.#isVoter) {
+      if (this.#now - heardAt >= this.#process.transfer_silent_ms) {
+        this.#attemptAt = this.#now
+        this.#sendProbe()
+      }
+    }
+  }
+
+  #onWhereabouts(message: MessageOf<"probe_ok">): void {
+    const { configuration } = message
+    const isLater = configuration.epoch > this.epoch && configuration.generation === this.generation
+    const isTold = message.status === "operational" && message.epoch === configuration.epoch
+    if (isLater && isTold && this.#isListening()) {
+      this.#onLaterEpoch(message, ROOT_CHECKSUM)
     }
   }
 
@@ -2390,7 +2437,8 @@ export class Replica {
       this.#prepare({ ...CONTROL_PULSE, operation: Operation.reconfigure }, encodeConfiguration(next))
     }
     this.#settle()
-    return "ok"
+    // The change that went on may have named this machine as a standby once more.
+    return isChanging && !this.#isVoter ? this.promote() : "ok"
   }
 
   // ---------------------------------------------------------------- time
@@ -2399,6 +2447,9 @@ export class Replica {
   tick(nowMs: number): void {
     assert(nowMs >= this.#now, "replica: time only rises")
     this.#now = nowMs
+    if (this.#status !== "recovering" && this.#status !== "fenced" && !this.isPrimary) {
+      this.#askWhereabouts()
+    }
     switch (this.#status) {
       case "recovering":
         this.#tickRecovering()

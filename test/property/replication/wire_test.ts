@@ -128,7 +128,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
     checksum: digest,
     round: u53,
   }),
-  new_epoch: fc.record({ type: fc.constant("new_epoch"), ...envelope, configuration }),
+  new_epoch: fc.record({ type: fc.constant("new_epoch"), ...envelope, checksum: digest, configuration }),
   epoch_started: fc.record({ type: fc.constant("epoch_started"), ...envelope }),
   reconfigure: fc.record({
     type: fc.constant("reconfigure"),

@@ -2743,6 +2743,7 @@ export class Replica {
     this.#isVoter = other.#isVoter
     this.#peers = other.#peers
     this.#faults = other.#faults
+    this.#startChecksum = other.#startChecksum
     this.#due = other.#due
     this.#started.set(other.#started)
     this.#epochToldAt = other.#epochToldAt
@@ -2826,6 +2827,7 @@ export class Replica {
     this.log.fingerprint(sink)
     sink("status", this.#status)
     sink("configuration", this.#configuration)
+    sink("startChecksum", this.#startChecksum)
     sink("due", this.#due)
     sink("started", this.#started)
     sink("epochToldAt", since(this.#epochToldAt))

@@ -1,333 +1,862 @@
 /**
- * A scripted cluster: production replicas whose every message waits in a pool of letters until the script delivers,
- * drops, keeps or replays it, and whose clocks the script moves one by one. What any replica commits is compared with
- * what any other committed, after every step. Plane: control.
+ * A scripted cluster: production replicas over a network whose every letter waits until the script delivers, loses,
+ * holds or replays it, and whose clocks the script moves one by one. Writes down what happens, a line an event, and
+ * checks the ledger after each. Nothing that a replica does can stop a script halfway: what goes otherwise than the script
+ * expects is noted in `unexpected`, so that a schedule always reaches its end. Plane: control.
  */
-import { createHash } from "node:crypto"
-import type { Message, MessageOf, MessageType } from "../../appliance/replication/message.ts"
-import { Replica } from "../../appliance/replication/replica.ts"
-import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"
-import { arenaBytes } from "../../appliance/state_machine/arena.ts"
-import { ResultKind } from "../../appliance/state_machine/command.ts"
-import { createStateMachine } from "../../appliance/state_machine/state_machine.ts"
-import { assert } from "../../appliance/types/assert.ts"
+import type { Message, PrepareHeader } from "../../appliance/replication/message.ts"
+import type { Replica } from "../../appliance/replication/replica.ts"
+import { assert, unreachable } from "../../appliance/types/assert.ts"
 import { Operation } from "../../appliance/types/contracts.ts"
-import { PRNG } from "../../appliance/types/prng.ts"
-import { StaticMemory } from "../../appliance/types/static_memory.ts"
-import { encodeGet, encodeWrites } from "../simulation/history.ts"
-import { SIMULATED_LIMITS, SIMULATED_PROCESS_LIMITS } from "../simulation/limits.ts"
+import { type Command, commandText, decodeResult, encodeCommand } from "./commands.ts"
+import { Ledger, requestId } from "./ledger.ts"
+import {
+  copyOf,
+  type Letter,
+  matches,
+  messageText,
+  Names,
+  parsePattern,
+  type Pattern,
+  vectorText,
+  type Wording,
+} from "./letters.ts"
+import {
+  CONVERGE_MS_MAX,
+  DELIVERIES_MAX,
+  PROSE_COLUMNS,
+  REBOOT_MS_MAX,
+  SCRIPT_PROCESS_LIMITS,
+  TIMEOUT_MS_MAX,
+} from "./limits.ts"
+import { Process } from "./process.ts"
 
 const TOKEN = "5".repeat(32)
-const TICK_MS = 10
-const FORMATION_MS_MAX = 5_000
-const RECOVERY_MS_MAX = 3_000
-const DELIVERIES_MAX = 10_000
+const TICK_MS = SCRIPT_PROCESS_LIMITS.tick_ms
+/** Register requests are numbered apart from all others, so that a number says whose it is. */
+const REGISTER_BASE = 1_000
+const OPERATOR = "operator"
 
-/** A message under way: from which boot of its sender, and to which slot. */
-export type Letter = {
-  readonly from: number
-  readonly to: number
-  /** How often the sender's slot had booted when it sent this, from 1. */
-  readonly boot: number
-  readonly message: Message
-}
+/** A machine by its slot, or the older of two live processes of one slot: `"2'"`. */
+export type Who = number | `${number}'`
 
-/** Which letters: every field that is given must be equal. */
-export type Wanted = {
-  readonly type?: MessageType
-  readonly from?: number
-  readonly to?: number
-  readonly boot?: number
-}
-
-type Member = { replica: Replica; now: number; boot: number; commit: number }
+type Asked = { readonly client: string; readonly command: Command; readonly since: number }
 
 export class Script {
   readonly voters: number
-  /** Letters under way, oldest first. The script owns them. */
-  pool: Letter[] = []
-  readonly #random: PRNG
-  readonly #members: Member[] = []
-  /** The one history: the checksum of each op that any replica of any boot committed. */
-  readonly #committed = new Map<number, string>()
-  #reads = 0
+  readonly ledger = new Ledger()
+  /** What went otherwise than the script says: another state, a letter that is not there. */
+  readonly unexpected: string[] = []
+  readonly #seed: number
+  readonly #lines: string[] = []
+  readonly #machines: (Process | undefined)[] = []
+  readonly #boots: number[] = []
+  readonly #twins = new Map<number, Process>()
+  readonly #clients: Client[] = []
+  readonly #clientOfSession = new Map<number, string>()
+  readonly #commandOf = new Map<string, Command>()
+  readonly #reads: Asked[] = []
+  readonly #wording: Wording
+  #pool: Letter[] = []
+  /** Letters are written down unless this is positive; states always are. */
+  #quiet = 0
+  /** Nothing at all is. */
+  #mute = 0
+  #isBroken = false
+  #changes = 0
+  #told = ""
 
-  /** A cluster of `voters` that has formed, is in view 0 and has nothing under way. */
-  constructor(options: { readonly voters: number; readonly seed?: number }) {
+  /** Machines that are all off. `machines` counts those beyond the voters too; `seed` decides all random numbers. */
+  constructor(options: { readonly voters: number; readonly machines?: number; readonly seed?: number }) {
     this.voters = options.voters
-    this.#random = new PRNG(options.seed ?? 1)
-    for (let slot = 0; slot < options.voters; slot += 1) {
-      this.#members.push({ replica: this.#boot(slot, TOKEN), now: 0, boot: 1, commit: 0 })
+    this.#seed = options.seed ?? 1
+    for (let slot = 0; slot < (options.machines ?? options.voters); slot += 1) {
+      this.#machines.push(undefined)
+      this.#boots.push(0)
     }
-    for (let ms = 0; ms < FORMATION_MS_MAX && !this.isOneView(); ms += TICK_MS) {
-      this.run(this.slots(), TICK_MS)
+    this.#wording = {
+      requestOf: (request) => this.#requestText(request),
+      entryOf: (header) => this.#entryText(header),
+      resultOf: (message) => {
+        const isRegister = message.type === "reply" && message.session === 0
+        return `${isRegister ? "session " : ""}${decodeResult(message.body)}`
+      },
+      readOf: (read) => this.#readText(read),
+      nonces: new Names("n"),
+      rounds: new Names("round "),
     }
-    assert(this.isOneView() && this.replica(0).isPrimary, "script: the cluster forms in view 0")
-    this.pool = []
   }
 
-  replica(slot: number): Replica {
-    return this.#member(slot).replica
+  /** All machines boot and found the cluster: it is in view 0, and nothing is under way. */
+  form(): void {
+    this.#mute += 1
+    for (let slot = 0; slot < this.#machines.length; slot += 1) {
+      this.#start(slot, slot < this.voters ? TOKEN : "")
+    }
+    const isFormed = this.#runUntil(this.slots(), () => this.isOneView())
+    this.#check(isFormed && this.replica(0).isPrimary, "the cluster forms in view 0")
+    this.#pool = []
+    this.#mute -= 1
+    this.#forgetShown()
+    this.#lines.push("", `A cluster of ${this.voters} has formed: all are normal v0, and 0 is the primary.`)
   }
 
-  /** What a trace asks of a replica, in one line. */
-  state(slot: number): string {
-    const { status, view, incarnation } = this.replica(slot)
-    return `${status} in view ${view}, incarnation ${incarnation}`
+  // ---------------------------------------------------------------- what a script reads
+
+  text(): string {
+    return `${this.#lines.join("\n")}\n`
   }
 
   slots(): number[] {
-    return this.#members.map((_, slot) => slot)
+    return this.#machines.flatMap((process, slot) => (process === undefined ? [] : [slot]))
   }
 
-  /** Every machine is a member of the same view. */
-  isOneView(): boolean {
-    return this.#members.every(
-      ({ replica }) => replica.status === "normal" && replica.view === this.#members[0]?.replica.view,
-    )
+  replica(who: Who): Replica {
+    return this.#process(who).replica
   }
 
-  /** The machine loses all it had and boots blank, without a token. Letters that it sent stay under way. */
-  crash(slot: number): void {
-    const member = this.#member(slot)
-    member.replica = this.#boot(slot, "")
-    member.boot += 1
-    member.commit = 0
-    member.now = 0
-    this.pass(slot, TICK_MS)
+  state(who: Who): string {
+    return this.#process(who).state()
+  }
+
+  /** Every machine of `slots` that is up is a member of one view. */
+  isOneView(slots: readonly number[] = this.slots()): boolean {
+    const first = slots[0]
+    return slots.every((slot) => {
+      const { status, view } = this.replica(slot)
+      return status === "normal" && view === this.replica(first ?? slot).view
+    })
+  }
+
+  /** How many letters under way match. */
+  count(text: string): number {
+    return this.#find(parsePattern(text)).length
+  }
+
+  // ---------------------------------------------------------------- prose and expectations
+
+  /** A paragraph for the reader. */
+  say(text: string): void {
+    this.#lines.push("", ...wrap(text))
+  }
+
+  /** The state must begin so. */
+  expect(who: Who, state: string): void {
+    const actual = this.state(who)
+    this.#check(`${actual} `.startsWith(`${state} `), `${who} is "${actual}", not "${state}"`)
+  }
+
+  /** Pattern: such a letter is under way. */
+  expectUnderWay(text: string): void {
+    this.#check(this.count(text) > 0, `no ${text} is under way`)
+  }
+
+  expectNone(text: string): void {
+    this.#check(this.count(text) === 0, `${text} is under way`)
+  }
+
+  /** The answer to the client's last command: what it returns, a refusal, or undefined for none yet. */
+  expectAnswer(client: Client, answer: string | undefined): void {
+    const told = String(client.answer)
+    this.#check(client.answer === answer, `client ${client.name} was answered "${told}", not "${String(answer)}"`)
+  }
+
+  /** Writes down whose log has which entries; committed ones stand before the bar. */
+  show(...slots: readonly number[]): void {
+    for (const slot of slots) {
+      const { log, commit } = this.replica(slot)
+      const entries: string[] = log.first > 1 ? [`checkpoint to op${log.first - 1}`] : []
+      for (let op = log.first; op <= log.op; op += 1) {
+        const header = log.header(op)
+        entries.push(...(op === commit + 1 ? ["|"] : []), header === undefined ? "?" : this.#entryText(header))
+      }
+      this.#lines.push(`      log of ${slot}: ${entries.join("  ")}${commit === log.op ? "  |" : ""}`)
+    }
+  }
+
+  // ---------------------------------------------------------------- the network
+
+  /** Delivers the letters that match, oldest first. */
+  deliver(text: string): void {
+    const pattern = parsePattern(text)
+    for (const letter of this.#wanted(text)) {
+      this.#pool = this.#pool.filter((other) => other !== letter)
+      this.#post(letter, pattern.toTwin)
+    }
+    this.#showUnderWay()
+  }
+
+  /** Delivers the letters that match, and keeps a copy of each under way: the network says things twice. */
+  replay(text: string): void {
+    for (const letter of this.#wanted(text)) {
+      this.#post(letter, parsePattern(text).toTwin)
+    }
+    this.#showUnderWay()
+  }
+
+  /** Loses the letters that match, held or not. */
+  drop(text: string): void {
+    this.#lose(this.#wanted(text))
+  }
+
+  /** Loses all that is under way and not held. */
+  dropRest(): void {
+    this.#lose(this.#pool.filter((letter) => !letter.isHeld))
+  }
+
+  /** From now on these letters stay under way until the script delivers or drops them by their pattern. */
+  hold(text: string): void {
+    const letters = this.#wanted(text)
+    for (const letter of letters) {
+      letter.isHeld = true
+      letter.isShown = true
+    }
+    this.#showGrouped(letters, "┤ held back from")
   }
 
   /**
-   * Crashes `slot` and lets it come back with the help of `helpers`, who hear nothing else meanwhile and whose clocks
-   * stand still: whatever they wished before, they still wish.
+   * Delivers all that is under way among `slots`, their clients included, and what that causes, until nothing is;
+   letters
+   * that match `lost` are.
+   */
+  settle(slots: readonly number[] = this.slots(), lost = ""): void {
+    const isLost = (letter: Letter): boolean => lost !== "" && matches(letter, parsePattern(lost), this.#isOld(letter))
+    const isInside = (letter: Letter): boolean =>
+      !letter.isHeld && !this.#isOld(letter) && slots.includes(letter.from) && slots.includes(letter.to)
+    for (let delivered = 0; ; delivered += 1) {
+      const letter = this.#pool.find(isInside)
+      if (letter === undefined) {
+        break
+      }
+      if (delivered === DELIVERIES_MAX) {
+        this.#check(false, "the letters of one command have no end")
+        break
+      }
+      if (isLost(letter)) {
+        this.#lose([letter])
+        continue
+      }
+      this.#pool = this.#pool.filter((other) => other !== letter)
+      this.#post(letter, false)
+    }
+    this.#showUnderWay()
+  }
+
+  // ---------------------------------------------------------------- time
+
+  /** The clock of `who` moves until it sends a letter of this type; what else it says meanwhile is lost. */
+  timeout(who: Who, type: string): void {
+    const process = this.#process(who)
+    const lost: Letter[] = []
+    let sent: Letter[] = []
+    for (let ms = 0; ms < TIMEOUT_MS_MAX && sent.length === 0; ms += TICK_MS) {
+      const before = this.#pool
+      this.#pool = []
+      this.#tick(process)
+      sent = this.#pool.some((letter) => letter.message.type === type) ? this.#pool : []
+      lost.push(...(sent.length === 0 ? this.#pool : []))
+      this.#pool = [...before, ...sent]
+    }
+    this.#line(`${who}: its timer runs out${lostText(lost)}`)
+    this.#showState(process)
+    this.#check(sent.length > 0, `${who} sends no ${type}, however long it waits`)
+    this.#showUnderWay()
+  }
+
+  /** The clock of `who` moves by `ms`; all that it says meanwhile is lost. */
+  wait(who: Who, ms: number): void {
+    const process = this.#process(who)
+    const before = this.#pool
+    this.#pool = []
+    for (let passed = 0; passed < ms; passed += TICK_MS) {
+      this.#tick(process)
+    }
+    const lost = this.#pool
+    this.#pool = before
+    this.#line(`${who}: time passes${lostText(lost)}`)
+    this.#showState(process)
+  }
+
+  /** The machines of `slots` hear each other and nobody else, time passes, letters are not written down, until
+  `until`. */
+  run(slots: readonly number[], what: string, until: () => boolean): void {
+    this.#line(`${slots.join(" ")}: ${what}`)
+    const before = [...this.#pool]
+    this.#quiet += 1
+    this.#check(this.#runUntil(slots, until), `${what}: it does not come to that`)
+    this.#quiet -= 1
+    this.#pool = this.#pool.filter((letter) => before.includes(letter))
+  }
+
+  /** What `steps` do is told in one line, and in the states that come of it. */
+  briefly(what: string, steps: () => void): void {
+    this.#line(what)
+    this.#mute += 1
+    steps()
+    this.#mute -= 1
+    for (const letter of this.#pool) {
+      letter.isShown = true
+    }
+    for (const slot of this.slots()) {
+      this.#showState(this.#process(slot))
+    }
+  }
+
+  // ---------------------------------------------------------------- machines
+
+  /** The machine loses all that it had. What it sent stays under way. */
+  crash(slot: number): void {
+    this.#process(slot)
+    this.#machines[slot] = undefined
+    this.#twins.delete(slot)
+    this.#line(`${slot}: CRASHES and has lost all that it had`)
+  }
+
+  /** A blank process starts on a machine that is off; with `token` it may found the cluster with others. */
+  boot(slot: number, options: { readonly token?: boolean } = {}): void {
+    assert(this.#machines[slot] === undefined, "script: the machine is off")
+    this.#line(`${slot}: boots blank${options.token === true ? ", with the token" : ""}`)
+    this.#start(slot, options.token === true ? TOKEN : "")
+  }
+
+  /** A second process of the slot starts while the first, from now on `slot'`, lives on. */
+  twin(slot: number): void {
+    this.#twins.set(slot, this.#process(slot))
+    this.#line(`${slot}: a second process of this slot boots blank; the first lives on as ${slot}'`)
+    this.#start(slot, "")
+  }
+
+  /**
+   * Crashes `slot`, boots it and lets it come back with the help of `helpers`, who hear nothing else meanwhile and
+   whose
+   * clocks stand still: whatever they wished before, they still wish.
    */
   reboot(slot: number, helpers: readonly number[]): void {
-    this.crash(slot)
-    for (let ms = 0; ms < RECOVERY_MS_MAX && this.replica(slot).status !== "normal"; ms += TICK_MS) {
-      this.pass(slot, TICK_MS)
-      const isHelp = (letter: Letter): boolean =>
-        (letter.from === slot && letter.boot === this.#member(slot).boot && helpers.includes(letter.to)) ||
-        (letter.to === slot && helpers.includes(letter.from))
-      for (let letters = this.pool.filter(isHelp); letters.length > 0; letters = this.pool.filter(isHelp)) {
-        this.pool = this.pool.filter((letter) => !letters.includes(letter))
-        this.postAll(letters)
+    if (this.#machines[slot] !== undefined) {
+      this.crash(slot)
+    }
+    this.#line(`${slot}: boots blank and recovers with the help of ${helpers.join(" ")}`)
+    this.#quiet += 1
+    this.#start(slot, "")
+    const process = this.#process(slot)
+    const isHelp = (letter: Letter): boolean =>
+      !letter.isHeld &&
+      !this.#isOld(letter) &&
+      ((letter.from === slot && helpers.includes(letter.to)) || (letter.to === slot && helpers.includes(letter.from)))
+    for (let ms = 0; ms < REBOOT_MS_MAX && process.replica.status !== "normal"; ms += TICK_MS) {
+      this.#tick(process)
+      for (let letter = this.#pool.find(isHelp); letter !== undefined; letter = this.#pool.find(isHelp)) {
+        const next = letter
+        this.#pool = this.#pool.filter((other) => other !== next)
+        this.#post(next, false)
       }
     }
-    assert(this.replica(slot).status === "normal", "script: a blank machine recovers with enough helpers")
-    this.drop({ from: slot })
-    this.drop({ to: slot })
+    this.#pool = this.#pool.filter(
+      (letter) => letter.isHeld || this.#isOld(letter) || ![letter.from, letter.to].includes(slot),
+    )
+    this.#quiet -= 1
+    this.#check(process.replica.status === "normal", `${slot} does not come back with the help of ${helpers.join(" ")}`)
   }
 
-  /** Lets `ms` pass on one machine's clock, in ticks; whatever it says goes to the pool. */
-  pass(slot: number, ms: number): void {
-    const member = this.#member(slot)
-    for (let passed = 0; passed < ms; passed += TICK_MS) {
-      member.now += TICK_MS
-      member.replica.tick(member.now)
-      this.#drain(slot)
+  // ---------------------------------------------------------------- clients
+
+  /** A client that has no session yet. */
+  newcomer(name: string): Client {
+    const client = new Client(name, this.#clients.length + 1, this)
+    this.#clients.push(client)
+    return client
+  }
+
+  /** A client that registers at primary `at`, whom only `slots` hear; nothing of it is written down but that. */
+  client(name: string, at = 0, slots: readonly number[] = this.slots()): Client {
+    const client = this.newcomer(name)
+    this.#line(`client ${name} registers`)
+    this.#mute += 1
+    client.register(at)
+    this.settle(slots)
+    this.#mute -= 1
+    this.#forgetShown()
+    this.#check(client.session > 0, `client ${name} has a session`)
+    return client
+  }
+
+  /** Sends a client's request or read to `at`; for Client only. */
+  ask(options: {
+    readonly client: Client
+    readonly at: Who
+    readonly command: Command | undefined
+    readonly request: number
+  }): void {
+    const { client, at, command, request } = options
+    const process = this.#process(at)
+    const from = process.slot
+    const who = `client ${client.name}`
+    const body = command === undefined ? new Uint8Array(16).fill(client.number) : encodeCommand(command)
+    const envelope = { from, epoch: 0, cv: [], body }
+    const { session } = client
+    if (command?.kind === "get") {
+      this.#reads.push({ client: client.name, command, since: this.ledger.acknowledgedOp })
+      this.#hand(process, who, { type: "read", read: this.#reads.length, ...envelope })
+    } else if (command === undefined) {
+      this.#hand(process, who, { type: "request", operation: Operation.register, session: 0, request, ...envelope })
+    } else {
+      const id = requestId({ session, request })
+      this.ledger.asked(id, command)
+      this.#commandOf.set(id, command)
+      this.#hand(process, who, { type: "request", operation: Operation.batch, session, request, ...envelope })
     }
   }
 
-  /** Lets `ms` pass on the machines of `slots`, which hear each other at once; letters to and from others stay put. */
-  run(slots: readonly number[], ms: number): void {
-    for (let passed = 0; passed < ms; passed += TICK_MS) {
+  /** An operator's command (VRR, section 7), asked of the machine `at`. */
+  reconfigure(options: {
+    readonly at: number
+    readonly voters: readonly number[]
+    readonly standbys?: readonly number[]
+    readonly synchronous?: boolean
+  }): void {
+    const { at, voters, standbys = [], synchronous = false } = options
+    this.#changes += 1
+    const process = this.#process(at)
+    const message: Message = {
+      type: "reconfigure",
+      change: this.#changes,
+      epoch_expected: process.replica.epoch,
+      voters,
+      standbys,
+      synchronous,
+      drops_standby: false,
+      from: at,
+      epoch: 0,
+      cv: [],
+    }
+    this.#told = ""
+    this.#hand(process, OPERATOR, message)
+  }
+
+  /** What the operator was told last; "" for nothing yet. */
+  expectTold(outcome: string): void {
+    this.#check(this.#told === outcome, `the operator was told "${this.#told}", not "${outcome}"`)
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /**
+   * Every machine is up, the network is whole and forgets what it held back; then one primary after the other falls
+   * silent, and each tells what it knows.
+   */
+  finish(): void {
+    if (this.#isBroken) {
+      return
+    }
+    this.#lines.push("", "The network is whole again, and one machine after the other is primary:")
+    this.#mute += 1
+    this.#pool = []
+    this.#twins.clear()
+    for (let slot = 0; slot < this.#machines.length; slot += 1) {
+      if (this.#machines[slot] === undefined) {
+        this.#start(slot, "")
+      }
+    }
+    const reader = this.newcomer("reader")
+    const answers = this.ledger.keys().map((key): [string, string[]] => [key, []])
+    const turns = this.replica(this.slots()[0] ?? 0).voters
+    for (let turn = 0; turn < turns; turn += 1) {
+      if (!this.#runUntil(this.slots(), () => this.#isSettled())) {
+        this.ledger.violated("the cluster does not settle on one view when the network is whole")
+        break
+      }
+      const { primary } = this.replica(this.slots()[0] ?? 0)
+      for (const [key, values] of answers) {
+        reader.get(key, primary)
+        this.settle()
+        const { answer } = reader
+        this.#check(answer !== undefined, `primary ${primary} answers a read of ${key} in a whole network`)
+        values.push(`${primary}: ${answer === "" ? "nothing" : String(answer)}`)
+      }
+      const others = this.slots().filter((slot) => slot !== primary)
+      const { view } = this.replica(primary)
+      if (turn + 1 < turns) {
+        this.#runUntil(others, () => others.every((slot) => this.replica(slot).view > view))
+        this.#pool = []
+      }
+    }
+    this.#mute -= 1
+    for (const [key, values] of answers) {
+      this.#line(`${key} is ${values.join(", ")}`)
+    }
+    if (answers.length === 0) {
+      this.#line("nothing was ever written")
+    }
+  }
+
+  /** One view, and everybody has all of its log. */
+  #isSettled(): boolean {
+    const first = this.replica(this.slots()[0] ?? 0)
+    const isSame = (slot: number): boolean => {
+      const { op, commit } = this.replica(slot)
+      return op === first.op && commit === first.op
+    }
+    return this.isOneView() && this.slots().every(isSame)
+  }
+
+  /** The script ends with more machines lost than the cluster survives: nothing may be answered, and nothing is. */
+  endsBroken(): void {
+    this.#isBroken = true
+  }
+
+  // ---------------------------------------------------------------- inside: processes
+
+  /** What happened unseen is not told later. */
+  #forgetShown(): void {
+    for (const slot of this.slots()) {
+      this.#process(slot).news()
+    }
+  }
+
+  #start(slot: number, token: string): void {
+    const boot = (this.#boots[slot] ?? 0) + 1
+    this.#boots[slot] = boot
+    const process = new Process({ slot, boot, voters: this.voters, token, seed: this.#seed })
+    process.news()
+    this.#machines[slot] = process
+    this.#tick(process)
+    this.#showState(process)
+    this.#showUnderWay()
+  }
+
+  #process(who: Who): Process {
+    const slot = typeof who === "number" ? who : Number.parseInt(who, 10)
+    const process = typeof who === "number" ? this.#machines[slot] : this.#twins.get(slot)
+    assert(process !== undefined, "script: the machine is up")
+    return process
+  }
+
+  #name(process: Process): string {
+    return this.#twins.get(process.slot) === process ? `${process.slot}'` : String(process.slot)
+  }
+
+  #tick(process: Process): void {
+    process.tick()
+    this.#drain(process)
+  }
+
+  /** Collects what a process has committed and said, and holds it against the ledger. */
+  #drain(process: Process): void {
+    const { replica } = process
+    const who = this.#name(process)
+    for (let op = process.commitSeen + 1; op <= replica.commit; op += 1) {
+      const header = replica.log.header(op)
+      if (header !== undefined) {
+        this.#noteSession(header)
+        this.ledger.committed(who, header)
+      }
+    }
+    if (replica.commit > process.commitSeen) {
+      process.commitSeen = replica.commit
+      this.ledger.applied(who, replica.commit, process.digest())
+    }
+    for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
+      if (out.to < this.#machines.length) {
+        this.#send(process, out.to, copyOf(out.message))
+      }
+    }
+    this.ledger.inspect(who, replica)
+  }
+
+  #send(process: Process, to: number, message: Message): void {
+    const client = this.#clientOf(message)
+    const isHeld = false
+    this.#pool.push({ from: process.slot, boot: process.boot, to, client, message, isHeld, isShown: false })
+    if (message.type === "reply" && message.outcome === "ok") {
+      const result = message.session === 0 ? "ok" : decodeResult(message.body)
+      const { epoch } = process.replica
+      this.ledger.answered({ request: requestId(message), result, epoch, view: message.view })
+    } else if (message.type === "read_reply" && message.outcome === "ok") {
+      const asked = this.#reads[message.read - 1]
+      assert(asked !== undefined, "script: what is answered was asked")
+      this.ledger.read(asked.command.key, decodeResult(message.body), asked.since)
+    }
+  }
+
+  #runUntil(slots: readonly number[], until: () => boolean): boolean {
+    for (let ms = 0; ms < CONVERGE_MS_MAX && !until(); ms += TICK_MS) {
       for (const slot of slots) {
-        this.pass(slot, TICK_MS)
+        this.#tick(this.#process(slot))
+        this.#showState(this.#process(slot))
         this.settle(slots)
       }
     }
+    return until()
   }
 
-  /** Delivers what is under way among `slots`, and what that causes, until nothing is. */
-  settle(slots: readonly number[]): void {
-    // What a replica sends to its own slot is for the gateway there: it waits until the script asks for it.
-    const isInside = (letter: Letter): boolean =>
-      letter.from !== letter.to &&
-      slots.includes(letter.from) &&
-      slots.includes(letter.to) &&
-      letter.boot === this.#member(letter.from).boot
-    for (let delivered = 0; ; delivered += 1) {
-      assert(delivered < DELIVERIES_MAX, "script: the cluster falls silent at some time")
-      const index = this.pool.findIndex(isInside)
-      const letter = this.pool[index]
-      if (letter === undefined) {
-        return
+  // ---------------------------------------------------------------- inside: letters
+
+  #isOld(letter: Letter): boolean {
+    return letter.boot !== this.#boots[letter.from]
+  }
+
+  #find(pattern: Pattern): Letter[] {
+    return this.#pool.filter((letter) => matches(letter, pattern, this.#isOld(letter)))
+  }
+
+  #wanted(text: string): Letter[] {
+    const letters = this.#find(parsePattern(text))
+    this.#check(letters.length > 0, `no ${text} is under way`)
+    return letters
+  }
+
+  #post(letter: Letter, toTwin: boolean): void {
+    letter.isShown = true
+    const process = toTwin ? this.#twins.get(letter.to) : this.#machines[letter.to]
+    if (letter.client !== "") {
+      this.#letterLine(letter, `▶ ${addressee(letter)}`)
+      if (letter.message.type === "reconfigure_reply") {
+        this.#told = letter.message.outcome
+      } else {
+        this.#clientNamed(letter.client).receive(letter.message)
       }
-      this.pool.splice(index, 1)
-      this.post(letter)
+      return
+    }
+    if (process === undefined) {
+      this.#letterLine(letter, `✗ ${letter.to} is off`)
+      return
+    }
+    this.#letterLine(letter, `▶ ${this.#name(process)}`, process)
+    process.refusal()
+    process.replica.receive(copyOf(letter.message))
+    const refusal = process.refusal()
+    if (refusal !== "" && this.#isShowing()) {
+      this.#line(`    ${this.#name(process)}: refuses it (${refusal})`)
+    }
+    this.#drain(process)
+    this.#showState(process)
+  }
+
+  #lose(letters: readonly Letter[]): void {
+    this.#pool = this.#pool.filter((letter) => !letters.includes(letter))
+    this.#showGrouped(letters, "✗")
+  }
+
+  /** What a person or a client asks arrives at once: the network to the machine is theirs to repeat. */
+  #hand(process: Process, asker: string, message: Message): void {
+    if (this.#isShowing()) {
+      this.#line(`${asker} ──${messageText(message, this.#wording)}──▶ ${this.#name(process)}`)
+    }
+    process.replica.receive(message)
+    this.#drain(process)
+    this.#showState(process)
+    this.#showUnderWay()
+  }
+
+  // ---------------------------------------------------------------- inside: text
+
+  #check(isAsExpected: boolean, what: string): void {
+    if (!isAsExpected) {
+      this.unexpected.push(what)
+      this.#lines.push(`!! ${what}`)
     }
   }
 
-  /** Takes all letters that match out of the pool: held back, lost if never posted, replayed if posted twice. */
-  take(wanted: Wanted): Letter[] {
-    const taken = this.pool.filter((letter) => matches(letter, wanted))
-    this.pool = this.pool.filter((letter) => !matches(letter, wanted))
-    return taken
-  }
-
-  /** Takes the one kind of letter that the script is about; asserts that it is there. */
-  hold(wanted: Wanted): Letter[] {
-    const taken = this.take(wanted)
-    assert(taken.length > 0, "script: the letters to hold back are under way")
-    return taken
-  }
-
-  drop(wanted: Wanted = {}): void {
-    this.take(wanted)
-  }
-
-  /** Delivers all letters under way that match, oldest first; asserts that there is one. */
-  deliver(wanted: Wanted): void {
-    for (const letter of this.hold(wanted)) {
-      this.post(letter)
+  #line(text: string): void {
+    if (this.#mute === 0) {
+      this.#lines.push(`  ${text}`)
     }
   }
 
-  /** Delivers one letter now, to whatever process runs in its slot. */
-  post(letter: Letter): void {
-    this.replica(letter.to).receive(copyOf(letter.message))
-    this.#drain(letter.to)
+  #isShowing(): boolean {
+    return this.#mute === 0 && this.#quiet === 0
   }
 
-  postAll(letters: readonly Letter[]): void {
-    for (const letter of letters) {
-      this.post(letter)
-    }
-  }
-
-  // ---------------------------------------------------------------- a gateway at each machine
-
-  /** Registers a session at the machine itself, with the help of `slots`; its number. */
-  register(primary: number, slots: readonly number[]): number {
-    const request = 1_000 + this.#random.below(1_000_000)
-    const body = new Uint8Array(16).fill(7)
-    const envelope = { from: primary, cv: [] }
-    this.#ask(primary, { type: "request", operation: Operation.register, session: 0, request, body, ...envelope })
-    this.settle(slots)
-    const reply = this.reply(primary, 0, request)
-    assert(reply?.outcome === "ok", "script: a session is registered")
-    return Number(new DataView(reply.body.buffer, reply.body.byteOffset).getBigInt64(1, true))
-  }
-
-  /** Asks `to`, over the gateway on machine `from`, to set `key`; nothing is delivered yet but this request. */
-  set(options: {
-    readonly to: number
-    readonly from?: number
-    readonly session: number
-    readonly request: number
-    readonly key: string
-    readonly value: string
-  }): void {
-    const { to, session, request, key, value } = options
-    const body = encodeWrites([{ kind: "set", key, value, expires: 0 }])
-    const envelope = { from: options.from ?? to, cv: [] }
-    this.#ask(to, { type: "request", operation: Operation.batch, session, request, body, ...envelope })
-  }
-
-  /** Takes the reply to a request out of the pool, if there is one. */
-  reply(to: number, session: number, request: number): MessageOf<"reply"> | undefined {
-    for (const letter of this.take({ type: "reply", to })) {
+  /** With its crash vector where that is news to the receiver, or old. */
+  #letterLine(letter: Letter, end: string, receiver?: Process): void {
+    if (this.#isShowing()) {
       const { message } = letter
-      if (message.type === "reply" && message.session === session && message.request === request) {
-        return message
+      const vector = vectorText(message.cv)
+      const known = receiver?.vector() ?? vector
+      const news = vector === "⟨⟩" || known === "⟨⟩" || vector === known ? "" : ` ${vector}`
+      this.#line(`${this.#sender(letter)} ──${messageText(message, this.#wording)}${news}──${end}`)
+    }
+  }
+
+  #showState(process: Process): void {
+    const news = this.#mute === 0 ? process.news() : ""
+    if (news !== "") {
+      this.#line(`    ${this.#name(process)}: ${news}`)
+    }
+  }
+
+  /** What was sent since the last command and not delivered in it. */
+  #showUnderWay(): void {
+    if (this.#isShowing()) {
+      const letters = this.#pool.filter((letter) => !letter.isShown)
+      for (const letter of letters) {
+        letter.isShown = true
       }
+      this.#showGrouped(letters, "▷")
     }
-    return undefined
   }
 
-  /** A read at the primary's own machine: "" is absent, undefined is no answer or a refusal. */
-  read(primary: number, key: string, slots: readonly number[]): string | undefined {
-    this.#reads += 1
-    const read = this.#reads
-    this.#ask(primary, { type: "read", read, body: encodeGet(key), from: primary, cv: [] })
-    this.settle(slots)
-    for (const { message } of this.take({ type: "read_reply", to: primary })) {
-      if (message.type === "read_reply" && message.read === read && message.outcome === "ok") {
-        return message.body[0] === ResultKind.bytes ? new TextDecoder().decode(message.body.subarray(5)) : ""
-      }
+  /** The same message to several in one line. */
+  #showGrouped(letters: readonly Letter[], end: string): void {
+    const dash = end === "▷" ? "╌╌" : "──"
+    const lines = new Map<string, string[]>()
+    for (const letter of this.#isShowing() ? letters : []) {
+      const text = `${this.#sender(letter)} ${dash}${messageText(letter.message, this.#wording)}${dash}${end}`
+      lines.set(text, [...(lines.get(text) ?? []), addressee(letter)])
     }
-    return undefined
-  }
-
-  /** What each next primary says of `key`: the network is whole, and one primary after the other falls silent. */
-  readAtEveryPrimary(key: string): (string | undefined)[] {
-    const values: (string | undefined)[] = []
-    this.run(this.slots(), 15_000)
-    for (let turn = 0; turn < this.voters; turn += 1) {
-      assert(this.isOneView(), "script: the cluster converges when the network is whole")
-      const { primary } = this.replica(0)
-      values.push(this.read(primary, key, this.slots()))
-      this.run(
-        this.slots().filter((slot) => slot !== primary),
-        3_000,
-      )
-      this.drop()
-      this.run(this.slots(), 5_000)
+    for (const [text, addressees] of lines) {
+      this.#line(`${text} ${addressees.join(" ")}`)
     }
-    return values
   }
 
-  // ---------------------------------------------------------------- inside
-
-  #ask(to: number, message: Message): void {
-    this.replica(to).receive(message)
-    this.#drain(to)
-  }
-
-  #member(slot: number): Member {
-    const member = this.#members[slot]
-    assert(member !== undefined, "script: slot out of range")
-    return member
-  }
-
-  #drain(slot: number): void {
-    const member = this.#member(slot)
-    const { replica } = member
-    for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
-      this.pool.push({ from: slot, to: out.to, boot: member.boot, message: copyOf(out.message) })
+  #sender(letter: Letter): string {
+    if (!this.#isOld(letter)) {
+      return String(letter.from)
     }
-    for (let op = member.commit + 1; op <= replica.commit; op += 1) {
-      const checksum = replica.log.checksum(op)
-      if (checksum !== undefined) {
-        const known = this.#committed.get(op) ?? checksum
-        assert(known === checksum, "script: two replicas commit different entries at one op")
-        this.#committed.set(op, checksum)
-      }
-    }
-    member.commit = replica.commit
+    return this.#twins.has(letter.from) ? `${letter.from}'` : `old ${letter.from}`
   }
 
-  #boot(slot: number, token: string): Replica {
-    const memory = new StaticMemory()
-    const bytes = arenaBytes(SIMULATED_LIMITS)
-    const limits = { limits: SIMULATED_LIMITS, processLimits: SIMULATED_PROCESS_LIMITS }
-    return new Replica({
-      slot,
-      voters: this.voters,
-      token,
-      ...limits,
-      stateMachine: createStateMachine({ limits: SIMULATED_LIMITS, arena: memory.allocate("arena", bytes) }),
-      memory: allocateReplicaMemory(memory, { ...limits, arenaBytes: bytes }),
-      digest: (prefix, body, start, end) =>
-        createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32),
-      random: () => this.#random.u32(),
-    })
+  #clientOf(message: Message): string {
+    if (message.type === "reconfigure_reply") {
+      return OPERATOR
+    }
+    if (message.type === "read_reply") {
+      return this.#reads[message.read - 1]?.client ?? ""
+    }
+    if (message.type !== "reply") {
+      return ""
+    }
+    const registering = this.#clients[Math.floor(message.request / REGISTER_BASE) - 1]
+    return message.session === 0 ? (registering?.name ?? "") : (this.#clientOfSession.get(message.session) ?? "")
+  }
+
+  #clientNamed(name: string): Client {
+    const client = this.#clients.find((other) => other.name === name)
+    assert(client !== undefined, "script: a reply goes to a client")
+    return client
+  }
+
+  #noteSession(header: PrepareHeader): void {
+    const client = this.#clients[Math.floor(header.request / REGISTER_BASE) - 1]
+    if (header.operation === Operation.register && client !== undefined) {
+      this.#clientOfSession.set(header.op, client.name)
+    }
+  }
+
+  #requestText(request: { readonly session: number; readonly request: number }): string {
+    if (request.session === 0) {
+      return `register ${this.#clients[Math.floor(request.request / REGISTER_BASE) - 1]?.name ?? "?"}`
+    }
+    const command = this.#commandOf.get(requestId(request))
+    const client = this.#clientOfSession.get(request.session) ?? "?"
+    return `${client}#${request.request}${command === undefined ? "" : ` ${commandText(command)}`}`
+  }
+
+  #readText(read: number): string {
+    const asked = this.#reads[read - 1]
+    return asked === undefined ? `read ${read}` : commandText(asked.command)
+  }
+
+  #entryText(header: PrepareHeader): string {
+    switch (header.operation) {
+      case Operation.register:
+      case Operation.batch:
+        return this.#requestText(header)
+      case Operation.pulse:
+        return "barrier"
+      case Operation.reconfigure:
+        return "configuration"
+      default:
+        return unreachable(header.operation)
+    }
   }
 }
 
-function matches(letter: Letter, wanted: Wanted): boolean {
-  return (
-    (wanted.type === undefined || wanted.type === letter.message.type) &&
-    (wanted.from === undefined || wanted.from === letter.from) &&
-    (wanted.to === undefined || wanted.to === letter.to) &&
-    (wanted.boot === undefined || wanted.boot === letter.boot)
-  )
+/** A client with its session, as a gateway has it: one request in flight, numbers that rise by one. */
+class Client {
+  readonly name: string
+  readonly number: number
+  /** 0 until it has registered. */
+  session = 0
+  /** What its last command was answered: a result ("" for an absent key), or a refusal; undefined for nothing yet. */
+  answer: string | undefined
+  readonly #script: Script
+  #request = 0
+  #registers = 0
+  #command: Command | undefined
+
+  constructor(name: string, number: number, script: Script) {
+    this.name = name
+    this.number = number
+    this.#script = script
+  }
+
+  register(at: Who): void {
+    this.#registers += 1
+    this.#request = 0
+    this.session = 0
+    this.#ask(at, undefined, this.number * REGISTER_BASE + this.#registers)
+  }
+
+  set(key: string, value: string, at: Who): void {
+    this.#next({ kind: "set", key, value }, at)
+  }
+
+  incr(key: string, at: Who): void {
+    this.#next({ kind: "incr", key }, at)
+  }
+
+  get(key: string, at: Who): void {
+    this.#ask(at, { kind: "get", key }, 0)
+  }
+
+  /** The same number, the same bytes (rule 26). */
+  retry(at: Who): void {
+    this.#ask(at, this.#command, this.#request)
+  }
+
+  receive(message: Message): void {
+    if (message.type === "reply" && message.session === 0 && message.outcome === "ok") {
+      this.session = Number(decodeResult(message.body))
+    }
+    if (message.type === "reply" || message.type === "read_reply") {
+      this.answer = message.outcome === "ok" ? decodeResult(message.body) : message.outcome
+    }
+  }
+
+  #next(command: Command, at: Who): void {
+    this.#request += 1
+    this.#command = command
+    this.#ask(at, command, this.#request)
+  }
+
+  #ask(at: Who, command: Command | undefined, request: number): void {
+    this.answer = undefined
+    this.#script.ask({ client: this, at, command, request })
+  }
 }
 
-/** A message's body may be a view into a ring that is written again: a letter has bytes of its own. */
-function copyOf(message: Message): Message {
-  if (message.type === "log") {
-    return { ...message, entry: { header: message.entry.header, body: message.entry.body.slice() } }
+function addressee(letter: Letter): string {
+  if (letter.client === OPERATOR) {
+    return OPERATOR
   }
-  return "body" in message ? { ...message, body: message.body.slice() } : message
+  return letter.client === "" ? String(letter.to) : `client ${letter.client}`
+}
+
+function lostText(letters: readonly Letter[]): string {
+  const types = [...new Set(letters.map((letter) => letter.message.type))].sort()
+  return types.length === 0 ? "" : ` (lost meanwhile: ${types.join(", ")})`
+}
+
+function wrap(text: string): string[] {
+  const lines: string[] = []
+  let line = ""
+  for (const word of text.split(/\s+/)) {
+    if (line !== "" && line.length + 1 + word.length > PROSE_COLUMNS) {
+      lines.push(line)
+      line = ""
+    }
+    line = line === "" ? word : `${line} ${word}`
+  }
+  return [...lines, line]
 }

@@ -1,303 +1,334 @@
 /**
  * The schedules that lose an acknowledged write in Viewstamped Replication without crash vectors, played against the
- * production replica. In each, messages from before a crash arrive after it, in time to make up a quorum; the write `a`
- * that a client was told of must stay. Primary of view v is slot v modulo N.
+ * production replica. In each, letters from before a crash arrive after it, in time to make up a quorum; the write that a
+ * client was told of must stay. Primary of view v is slot v modulo N. Plane: control.
  */
-import { describe, expect, test } from "vitest"
-import { Script } from "./script.ts"
+import { scenario } from "./scenario.ts"
 
-/** Longer than a backup bears a silent primary. */
-const SILENCE_MS = 320
-
-const KEY = "a"
-const VALUE = "acknowledged"
-
-/** A client writes `a` at primary 0, which reaches nobody but `backups`, and is told that it is done. */
-function acknowledge(script: Script, options: { session: number; request: number; backups: number[] }): void {
-  const { session, request } = options
-  script.set({ to: 0, session, request, key: KEY, value: VALUE })
-  script.settle([0, ...options.backups])
-  expect(script.reply(0, session, request)?.outcome).toBe("ok")
-  script.drop({ from: 0 })
-}
-
-/** The network is whole again: one primary after the other must know `a`. */
-function expectKept(script: Script): void {
-  expect(script.readAtEveryPrimary(KEY)).toEqual(script.slots().map(() => VALUE))
-}
-
-describe("messages from before a crash lose no acknowledged write", () => {
-  test("T1: three machines, one crash; the old machine speaks after its reboot is known", () => {
-    const script = new Script({ voters: 3 })
-    const session = script.register(0, [0, 1, 2])
-
-    // 1 and 2 hear nothing of the primary and wish to leave view 0. 2 hears of 1's wish and joins view 1.
-    script.pass(1, SILENCE_MS)
-    script.pass(2, SILENCE_MS)
-    script.deliver({ type: "exit_view", from: 1, to: 2 })
-    expect(script.state(2)).toBe("view_change in view 1, incarnation 1")
-
-    // What 2 said is still under way: its wish, and its promise to view 1 with a log that lacks `a`.
-    const oldWish = script.hold({ type: "exit_view", from: 2, to: 1 })
-    const oldPromise = script.hold({ type: "join_view", from: 2, to: 1 })
-    script.drop()
-
-    // 2 crashes and recovers into view 0, whose members 0 and 1 still are: the promise is forgotten.
+scenario({
+  name: "t1_one_crash",
+  title: "T1: three machines, one crash; the old machine speaks after its reboot is known",
+  prose: `Leaving a view by a quorum of exit_view, together with the recovery of the paper (4.3), loses an acknowledged
+    write after one crash: the promise to view 1 sits in memory and is forgotten with it, but the letter that
+    carries it is not. The defence: every message carries a crash vector, and what an earlier incarnation said is
+    discarded. Here it stops the step at which 1 hears the old 2.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("1 and 2 hear nothing of the primary and wish to leave view 0. 2 hears of 1's wish and joins view 1.")
+    script.timeout(1, "exit_view")
+    script.timeout(2, "exit_view")
+    script.deliver("exit_view 1→2")
+    script.expect(2, "view_change v1 (log of v0)")
+    script.say("What 2 said to 1 is slow: its wish, and its promise to view 1 with a log that lacks what comes now.")
+    script.hold("exit_view|join_view 2→1")
+    script.dropRest()
+    script.say("2 crashes and recovers into view 0, whose members 0 and 1 still are. It has forgotten its promise.")
     script.reboot(2, [0, 1])
-    expect(script.state(1)).toBe("normal in view 0, incarnation 1")
-    expect(script.state(2)).toBe("normal in view 0, incarnation 2")
+    script.expect(1, "normal v0")
+    script.expect(2, "normal v0")
+    script.say("The primary commits x with the new 2 and tells the client. 1 hears nothing of it.")
+    a.set("x", "1", 0)
+    script.settle([0, 2])
+    script.expectAnswer(a, "ok")
+    script.dropRest()
+    script.say(`The old 2 speaks. Its wish and 1's own would be a quorum to leave view 0, its promise and 1's own a
+      quorum to begin view 1, without x.`)
+    script.timeout(1, "exit_view")
+    script.dropRest()
+    script.deliver("old exit_view 2→1")
+    script.deliver("old join_view 2→1")
+    script.expect(1, "normal v0")
+  },
+})
 
-    // The primary commits `a` with the new 2; 1 hears nothing of it.
-    acknowledge(script, { session, request: 1, backups: [2] })
-
-    // The old 2 speaks. With 1's own wish and promise these would be two quorums, and view 1 would begin without `a`.
-    script.pass(1, SILENCE_MS)
-    script.drop({ from: 1 })
-    script.postAll(oldWish)
-    script.postAll(oldPromise)
-    expect(script.state(1)).toBe("normal in view 0, incarnation 1")
-    expect(script.replica(1).counters.stale_incarnation).toBe(2)
-    expectKept(script)
-  })
-
-  test("T1: the same, but 1 holds the old wish since before the crash", () => {
-    const script = new Script({ voters: 3 })
-    const session = script.register(0, [0, 1, 2])
-
-    // 2 wishes to leave view 0 and 1, which is content, keeps its wish.
-    script.pass(2, SILENCE_MS)
-    script.deliver({ type: "exit_view", from: 2, to: 1 })
-    // 1's wish comes later, 2 hears of it, joins view 1, and its promise to 1 stays under way.
-    const wishOf1 = (): void => script.pass(1, SILENCE_MS)
-    expect(script.state(1)).toBe("normal in view 0, incarnation 1")
-    script.drop()
-
-    // 2 crashes and recovers into view 0: with that, 1 must forget the wish that it keeps.
+scenario({
+  name: "t1_held_wish",
+  title: "T1: the same, but 1 holds the wish of the old 2 since before the crash",
+  prose: `A filter at the door is not enough: a wish that was counted before the crash must be taken back when the
+    reboot is known (rule 7: merge, then prune what is held). The defence stops the step at which 1 counts its votes.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("2 wishes to leave view 0. 1, which is content, keeps 2's wish.")
+    script.timeout(2, "exit_view")
+    script.deliver("exit_view 2→1")
+    script.dropRest()
+    script.say("2 crashes and recovers into view 0. With that 1 must forget the wish that it keeps.")
     script.reboot(2, [0, 1])
-    acknowledge(script, { session, request: 1, backups: [2] })
-    wishOf1()
-    expect(script.state(1)).toBe("normal in view 0, incarnation 1")
-    script.drop()
-    expectKept(script)
-  })
+    a.set("x", "1", 0)
+    script.settle([0, 2])
+    script.expectAnswer(a, "ok")
+    script.dropRest()
+    script.say("1's own wish comes: one vote of the two that it takes.")
+    script.timeout(1, "exit_view")
+    script.expect(1, "normal v0")
+    script.dropRest()
+  },
+})
 
-  test("T2: three machines, two crashes one after the other", () => {
-    const script = new Script({ voters: 3 })
-    const session = script.register(0, [0, 1, 2])
-
-    // 1 wishes to leave view 0, crashes, and recovers into view 0 from {0, 2}.
-    script.pass(1, SILENCE_MS)
-    const oldWish = script.hold({ type: "exit_view", from: 1, to: 2 })
-    script.drop()
+scenario({
+  name: "t2_two_crashes",
+  title: "T2: three machines, two crashes one after the other",
+  prose: `The paper's own view change, where one machine's timer moves it, loses a write in 16 steps and two crashes:
+    the wish of the old 1 makes 2 join view 1, and the promise of the old 2 makes 1 begin it. The defence stops
+    both: 2 knows that 1 has rebooted, since it helped, and 1 knows it of 2.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("1 wishes to leave view 0, and its wish is slow. 1 crashes and recovers into view 0 from 0 and 2.")
+    script.timeout(1, "exit_view")
+    script.hold("exit_view 1→2")
+    script.dropRest()
     script.reboot(1, [0, 2])
-    expect(script.state(1)).toBe("normal in view 0, incarnation 2")
-
-    // 2 wishes too and gets the wish of the old 1. It would join view 1 on it, crash, recover into view 0 from {0, 1},
-    // and its promise would outlive it.
-    script.pass(2, SILENCE_MS)
-    script.postAll(oldWish)
-    expect(script.state(2)).toBe("normal in view 0, incarnation 1")
-    const promise = script.take({ type: "join_view", from: 2, to: 1 })
-    const wish = script.hold({ type: "exit_view", from: 2, to: 1 })
-    expect(promise).toEqual([])
-    script.drop()
+    script.expect(1, "normal v0")
+    script.say("2 wishes too and gets the wish of the old 1. It would join view 1 on it; it doesn't.")
+    script.timeout(2, "exit_view")
+    script.deliver("old exit_view 1→2")
+    script.expect(2, "normal v0")
+    script.expectNone("join_view 2→1")
+    script.hold("exit_view 2→1")
+    script.dropRest()
+    script.say("2 crashes and recovers into view 0 from 0 and 1. x is committed by 0 and the new 2.")
     script.reboot(2, [0, 1])
+    a.set("x", "1", 0)
+    script.settle([0, 2])
+    script.expectAnswer(a, "ok")
+    script.dropRest()
+    script.say("1 wishes to leave, and what is under way of the old 2 arrives.")
+    script.timeout(1, "exit_view")
+    script.dropRest()
+    script.deliver("old exit_view 2→1")
+    script.expect(1, "normal v0")
+  },
+})
 
-    // `a` is committed by {0, 2}; 1 wishes to leave, and what is under way of the old 2 arrives.
-    acknowledge(script, { session, request: 1, backups: [2] })
-    script.pass(1, SILENCE_MS)
-    script.drop()
-    script.postAll(wish)
-    expect(script.state(1)).toBe("normal in view 0, incarnation 2")
-    expectKept(script)
-  })
-
-  test("T3: five machines; the new primary hears of a reboot from a third machine only", () => {
-    const script = new Script({ voters: 5 })
-    const session = script.register(0, [0, 1, 2, 3, 4])
-
-    // 3 and 1 wish to leave view 0. 3 crashes and recovers from {0, 1, 4}: 2 does not know.
-    script.pass(3, SILENCE_MS)
-    script.pass(1, SILENCE_MS)
-    const oldWishOf3 = script.hold({ type: "exit_view", from: 3, to: 2 })
-    const wishOf1 = script.hold({ type: "exit_view", from: 1, to: 2 })
-    const wishOf1To3 = script.hold({ type: "exit_view", from: 1, to: 3 })
-    script.drop()
+scenario({
+  name: "t3_five_machines",
+  title: "T3: five machines; the new primary hears of a reboot from a third machine only",
+  prose: `A filter that each machine keeps for itself is enough for three and not for five: 1 never hears that 2
+    rebooted, and counts the promise of the old 2. The defence: vectors are merged from every message, so that the
+    promise of 3, which helped 2, takes the promise of the old 2 away. It stops the very last step, at which 1 has three
+    promises and would begin view 1.`,
+  voters: 5,
+  play: (script) => {
+    const a = script.client("a")
+    script.say(
+      "3 and 1 wish to leave view 0; their wishes are slow. 3 crashes and recovers from 0, 1 and 4: 2 is not told.",
+    )
+    script.timeout(3, "exit_view")
+    script.timeout(1, "exit_view")
+    script.hold("exit_view 3→2")
+    script.hold("exit_view 1→2,3")
+    script.dropRest()
     script.reboot(3, [0, 1, 4])
-    expect(script.state(3)).toBe("normal in view 0, incarnation 2")
-
-    // 2 wishes too and joins view 1 on {1, old 3, 2}; its promise is a log without `a`.
-    script.pass(2, SILENCE_MS)
-    const oldWishOf2 = script.hold({ type: "exit_view", from: 2, to: 1 })
-    script.postAll(wishOf1)
-    script.postAll(oldWishOf3)
-    expect(script.state(2)).toBe("view_change in view 1, incarnation 1")
-    const oldPromiseOf2 = script.hold({ type: "join_view", from: 2, to: 1 })
-    script.drop()
-
-    // The new 3 wishes to leave view 0. With 1's own wish and that of the old 2, 1 joins view 1 rightly.
-    script.pass(3, SILENCE_MS)
-    const wishOf3 = script.hold({ type: "exit_view", from: 3, to: 1 })
-    script.drop()
-
-    // 2 crashes and recovers into view 0 from {0, 3, 4}: 1 does not know. `a` is committed by {0, 2, 4}.
+    script.expect(3, "normal v0")
+    script.say(
+      "2 wishes too, and joins view 1 on the wishes of 1, the old 3 and itself. Its promise is a log without x.",
+    )
+    script.timeout(2, "exit_view")
+    script.hold("exit_view 2→1")
+    script.deliver("exit_view 1→2")
+    script.deliver("old exit_view 3→2")
+    script.expect(2, "view_change v1 (log of v0)")
+    script.hold("join_view 2→1")
+    script.dropRest()
+    script.say("The new 3 wishes to leave view 0.")
+    script.timeout(3, "exit_view")
+    script.hold("exit_view 3→1")
+    script.dropRest()
+    script.say("2 crashes and recovers into view 0 from 0, 3 and 4: 1 is not told. x is committed by 0, 2 and 4.")
     script.reboot(2, [0, 3, 4])
-    expect(script.state(2)).toBe("normal in view 0, incarnation 2")
-    acknowledge(script, { session, request: 1, backups: [2, 4] })
+    script.expect(2, "normal v0")
+    a.set("x", "1", 0)
+    script.settle([0, 2, 4])
+    script.expectAnswer(a, "ok")
+    script.dropRest()
+    script.say(`1 joins view 1 on the wishes of itself, the old 2 and 3, which is no harm. It keeps the promise of the
+      old 2, of
+      whose crash it has not heard.`)
+    script.deliver("old exit_view 2→1")
+    script.deliver("exit_view 3→1")
+    script.expect(1, "view_change v1 (log of v0)")
+    script.deliver("old join_view 2→1")
+    script.expect(1, "view_change v1 (log of v0)")
+    script.dropRest()
+    script.say(
+      "3 joins view 1 on the wishes of 1, the new 2 and itself. Its promise is the third that 1 needs, and lacks x
+        too.",
+    )
+    script.timeout(2, "exit_view")
+    script.hold("exit_view 2→3")
+    script.dropRest()
+    script.timeout(3, "exit_view")
+    script.deliver("exit_view 1→3")
+    script.deliver("exit_view 2→3")
+    script.expect(3, "view_change v1 (log of v0)")
+    script.deliver("join_view 3→1")
+    script.expect(1, "view_change v1 (log of v0)")
+    script.dropRest()
+  },
+})
 
-    // 1 joins view 1 on {1, old 2, 3} and keeps the promise of the old 2, of whose crash it has not heard.
-    script.postAll(oldWishOf2)
-    script.postAll(wishOf3)
-    expect(script.state(1)).toBe("view_change in view 1, incarnation 1")
-    script.postAll(oldPromiseOf2)
-    expect(script.state(1)).toBe("view_change in view 1, incarnation 1")
-    script.drop()
-
-    // 3 joins view 1 on {1, new 2, 3}. Its promise is the third that 1 needs, and lacks `a` too; but its vector knows
-    // of the crash of 2, which takes the promise of the old 2 away.
-    script.pass(2, SILENCE_MS)
-    const wishOf2 = script.hold({ type: "exit_view", from: 2, to: 3 })
-    script.drop()
-    script.pass(3, SILENCE_MS)
-    script.postAll(wishOf1To3)
-    script.postAll(wishOf2)
-    expect(script.state(3)).toBe("view_change in view 1, incarnation 2")
-    script.deliver({ type: "join_view", from: 3, to: 1 })
-    expect(script.state(1)).toBe("view_change in view 1, incarnation 1")
-    script.drop()
-    expectKept(script)
-  })
-
-  test("T4: three machines; commits in view 0 separate two crashes", () => {
-    const script = new Script({ voters: 3 })
-    const session = script.register(0, [0, 1, 2])
-
-    // 1 wishes to leave view 0 and crashes. {0, 2} commit, and 1 comes back into view 0.
-    script.pass(1, SILENCE_MS)
-    const oldWishOf1 = script.hold({ type: "exit_view", from: 1, to: 2 })
-    script.drop()
-    script.set({ to: 0, session, request: 1, key: "b", value: "barrier" })
+scenario({
+  name: "t4_barriers",
+  title: "T4: three machines; commits in view 0 separate two crashes",
+  prose: `One might hope that a commit after each recovery makes old letters harmless. It does not: nothing that is
+    committed in
+    view 0 tells 1 that a promise to view 1 is from before a crash. Only the incarnation does. The defence stops
+    both: 2 discards the wish of the old 1, and 1 discards the wish and the promise of the old 2.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("1 wishes to leave view 0 and crashes. 0 and 2 commit a barrier, and 1 comes back into view 0.")
+    script.timeout(1, "exit_view")
+    script.hold("exit_view 1→2")
+    script.dropRest()
+    script.crash(1)
+    a.set("b", "1", 0)
     script.settle([0, 2])
+    script.dropRest()
     script.reboot(1, [0, 2])
-
-    // The old wish of 1 gives 2 no quorum, a wish of the new 1 does: 2 joins view 1 rightly, without `a`.
-    script.pass(2, SILENCE_MS)
-    script.postAll(oldWishOf1)
-    expect(script.state(2)).toBe("normal in view 0, incarnation 1")
-    script.pass(1, SILENCE_MS)
-    script.deliver({ type: "exit_view", from: 1, to: 2 })
-    expect(script.state(2)).toBe("view_change in view 1, incarnation 1")
-    const oldWishOf2 = script.hold({ type: "exit_view", from: 2, to: 1 })
-    const oldPromiseOf2 = script.hold({ type: "join_view", from: 2, to: 1 })
-    script.drop()
-
-    // 2 crashes, {0, 1} commit, and 2 comes back into view 0. Then {0, 2} commit `a`.
+    script.say("The old wish of 1 gives 2 no quorum; a wish of the new 1 does, and 2 joins view 1 rightly.")
+    script.timeout(2, "exit_view")
+    script.deliver("old exit_view 1→2")
+    script.expect(2, "normal v0")
+    script.timeout(1, "exit_view")
+    script.deliver("exit_view 1→2")
+    script.expect(2, "view_change v1 (log of v0)")
+    script.hold("exit_view|join_view 2→1")
+    script.dropRest()
+    script.say("2 crashes, 0 and 1 commit another barrier, and 2 comes back into view 0. Then 0 and 2 commit x.")
     script.crash(2)
-    script.set({ to: 0, session, request: 2, key: "b", value: "second" })
+    a.set("b", "2", 0)
     script.settle([0, 1])
-    // 0 lent its one copy to 1 and has it back by now.
-    script.pass(0, 1_000)
-    script.drop()
+    // 0 lent its one copy of the arena to 1 and has it back by then.
+    script.wait(0, 1_000)
+    script.dropRest()
     script.reboot(2, [0, 1])
-    expect(script.state(2)).toBe("normal in view 0, incarnation 2")
-    acknowledge(script, { session, request: 3, backups: [2] })
-
-    // 1 wishes to leave, and the old 2 speaks.
-    script.pass(1, SILENCE_MS)
-    script.drop()
-    script.postAll(oldWishOf2)
-    script.postAll(oldPromiseOf2)
-    expect(script.state(1)).toBe("normal in view 0, incarnation 2")
-    expectKept(script)
-  })
-
-  test("a machine does not come back while another has promised to leave its view", () => {
-    const script = new Script({ voters: 3 })
-    const session = script.register(0, [0, 1, 2])
-
-    // 2 joins view 1 on {1, 2} before 1 crashes: what 1 forgets, 2 still knows, and gives no answer to 1's recovery.
-    script.pass(1, SILENCE_MS)
-    script.pass(2, SILENCE_MS)
-    script.deliver({ type: "exit_view", from: 1, to: 2 })
-    script.drop()
-    script.crash(1)
-    for (let turn = 0; turn < 50; turn += 1) {
-      script.pass(1, 20)
-      script.postAll(script.take({ from: 1 }))
-      script.postAll(script.take({ to: 1 }))
-    }
-    expect(script.state(1)).toBe("recovering in view 0, incarnation 2")
-
-    // So the primary of view 0 is alone and may acknowledge nothing.
-    script.set({ to: 0, session, request: 1, key: KEY, value: VALUE })
+    script.expect(2, "normal v0")
+    a.set("x", "1", 0)
     script.settle([0, 2])
-    expect(script.reply(0, session, 1)).toBeUndefined()
-    script.drop()
+    script.expectAnswer(a, "ok")
+    script.dropRest()
+    script.say("1 wishes to leave, and the old 2 speaks.")
+    script.timeout(1, "exit_view")
+    script.dropRest()
+    script.deliver("old exit_view 2→1")
+    script.deliver("old join_view 2→1")
+    script.expect(1, "normal v0")
+  },
+})
 
-    // And the three get out of it once they hear each other.
-    script.run(script.slots(), 15_000)
-    expect(script.isOneView()).toBe(true)
-  })
-
-  test("an acknowledgement from before a crash commits nothing", () => {
-    const script = new Script({ voters: 3 })
-    const session = script.register(0, [0, 1, 2])
-    script.run(script.slots(), 100)
-
-    // 2 holds `a`, says so, and crashes before the primary hears of it. It comes back while its word is under way.
-    script.set({ to: 0, session, request: 1, key: KEY, value: VALUE })
-    script.drop({ type: "prepare", to: 1 })
-    script.deliver({ type: "prepare", to: 2 })
-    const oldWord = script.hold({ type: "prepare_ok", from: 2, to: 0 })
-    script.drop()
-    script.crash(2)
-    for (let turn = 0; turn < 20 && script.replica(2).incarnation < 2; turn += 1) {
-      script.pass(2, 10)
-      script.postAll(script.take({ from: 2 }))
-      script.postAll(script.take({ to: 2 }))
-    }
-    script.deliver({ type: "get_checkpoint", from: 2 })
-
-    script.postAll(oldWord)
-    expect(script.reply(0, session, 1)).toBeUndefined()
-    expect(script.replica(0).commit).toBe(script.replica(1).commit)
-  })
-
-  test("a log from before a crash is given up when a later view has committed another entry", () => {
-    const script = new Script({ voters: 5 })
-    const session = script.register(0, script.slots())
-    script.run(script.slots(), 200)
-
-    // View 1 begins without 4. Its primary prepares op 2, which reaches nobody, and shows its log to 4.
-    script.run([1, 2, 3], 1_000)
-    script.drop()
-    script.run([0, 1, 2, 3], 1_000)
-    script.drop()
-    expect(script.state(1)).toBe("normal in view 1, incarnation 1")
-    script.set({ to: 1, session, request: 1, key: KEY, value: "never acknowledged" })
-    script.drop()
-    script.pass(4, SILENCE_MS)
-    script.deliver({ type: "exit_view", from: 4, to: 1 })
-    const oldLog = script.hold({ type: "view", from: 1, to: 4 })
-    script.drop()
-
-    // 1 crashes. View 2 commits another op 2, and 1 comes back with a checkpoint that ends there.
+scenario({
+  name: "promise_outlives_a_wish",
+  title: "A machine does not come back while another has promised to leave its view",
+  prose: `What 1 forgets, 2 still knows: a member that has joined view 1 answers no recovery (rule 19: only normal peers
+    answer), so 1 can't become a member of view 0 again, and its primary is alone.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("2 joins view 1 on the wishes of 1 and itself. 1 crashes.")
+    script.timeout(1, "exit_view")
+    script.timeout(2, "exit_view")
+    script.deliver("exit_view 1→2")
+    script.dropRest()
     script.crash(1)
-    script.run([0, 2, 3], 3_000)
-    script.drop()
-    const { primary } = script.replica(0)
-    script.set({ to: primary, session, request: 1, key: KEY, value: VALUE })
-    script.run([0, 2, 3], 300)
-    expect(script.reply(primary, session, 1)?.outcome).toBe("ok")
-    script.run([0, 1, 2, 3], 5_000)
-    script.drop()
-    expect(script.replica(1).log.first).toBe(3)
+    script.say("1 finds its incarnation and a checkpoint, but only one of the two answers that it needs.")
+    script.boot(1)
+    script.settle([0, 1, 2])
+    script.timeout(1, "recovery")
+    script.settle([0, 1, 2])
+    script.expect(1, "recovering (recovery)")
+    script.say("So the primary of view 0 is alone and may acknowledge nothing.")
+    a.set("x", "1", 0)
+    script.settle([0, 2])
+    script.expectAnswer(a, undefined)
+    script.dropRest()
+  },
+})
 
-    // 4 begins to install the old log, is told by the new 1 that its entries are gone, and gets the checkpoint.
-    script.postAll(oldLog)
-    expect(script.state(4)).toBe("state_transfer in view 0, incarnation 1")
-    script.run([1, 4], 1_000)
-    expect(script.replica(4).commit).toBe(2)
-    expectKept(script)
-  })
+scenario({
+  name: "acknowledgement_from_before_a_crash",
+  title: "An acknowledgement from before a crash commits nothing",
+  prose: `A prepare_ok is a promise too: to hold the entry. 2 acknowledges x, crashes and forgets it, while its word is
+    under way. If it counted, x would be acknowledged on the memory of 0 alone.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    a.set("x", "1", 0)
+    script.drop("prepare 0→1")
+    script.deliver("prepare 0→2")
+    script.hold("prepare_ok 2→0")
+    script.crash(2)
+    script.say(
+      "The new 2 finds its incarnation, copies a checkpoint, and asks to recover. 0 learns of the crash by that.",
+    )
+    script.boot(2)
+    script.deliver("probe 2→*")
+    script.deliver("probe_ok *→2")
+    script.deliver("probe 2→*")
+    script.deliver("probe_ok *→2")
+    for (let chunk = 0; chunk < 2; chunk += 1) {
+      script.deliver("get_checkpoint 2→*")
+      script.deliver("checkpoint_chunk *→2")
+    }
+    script.drop("recovery 2→1")
+    script.deliver("recovery 2→0")
+    script.drop("recovery_response 0→2")
+    script.say("The word of the old 2 arrives.")
+    script.deliver("old prepare_ok 2→0")
+    script.expectAnswer(a, undefined)
+    script.expect(0, "normal v0 op2 c1")
+    script.dropRest()
+    script.say(
+      "x is acknowledged when the new 2 has it: its recovery ends with the log of the primary, and it says so.",
+    )
+    script.timeout(2, "recovery")
+    script.settle()
+    script.expectAnswer(a, "ok")
+  },
+})
+
+scenario({
+  name: "log_from_before_a_crash",
+  title: "A log from before a crash is given up when a later view has committed another entry",
+  prose: `4 is shown the log of view 1 by a primary that then crashes: its last entry was never committed. While the
+    letter is
+    under way, view 2 commits another entry at the same op. 4 begins to install the old log, is told that its
+    entries are gone, and takes a checkpoint instead.`,
+  voters: 5,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("View 1 begins without 4.")
+    const isLed = (slot: number) => (): boolean => script.replica(slot).isPrimary && script.isOneView([0, 1, 2, 3])
+    script.run([1, 2, 3], "leave view 0", () => script.replica(1).isPrimary)
+    script.run([0, 1, 2, 3], "are members of view 1", isLed(1))
+    script.dropRest()
+    script.say("Its primary prepares an entry that reaches nobody, and shows its log to 4.")
+    a.set("x", "never", 1)
+    script.dropRest()
+    script.timeout(4, "exit_view")
+    script.deliver("exit_view 4→1")
+    script.hold("view 1→4")
+    script.dropRest()
+    script.say("1 crashes. View 2 commits another op2, and 1 comes back with a checkpoint that ends there.")
+    script.crash(1)
+    script.run([0, 2, 3], "leave view 1", () => script.replica(2).isPrimary && script.isOneView([0, 2, 3]))
+    script.dropRest()
+    const b = script.client("b", 2, [0, 2, 3])
+    script.show(0, 2, 3)
+    script.reboot(1, [0, 2, 3])
+    script.show(1)
+    script.say("The old log reaches 4, which asks the old log's owner for its entries.")
+    script.deliver("old view 1→4")
+    script.expect(4, "state_transfer v0")
+    script.deliver("get_log 4→1")
+    script.deliver("log_gone 1→4")
+    script.run([1, 4], "4 copies the checkpoint", () => script.replica(4).commit === 2)
+    b.set("x", "1", 2)
+    script.settle([0, 2, 3])
+    script.expectAnswer(b, "ok")
+    script.dropRest()
+  },
 })

@@ -1,0 +1,54 @@
+/** Bounds of the scripts: limits so small that a log ring wraps and a pipeline fills within one. Plane: control. */
+import { CLUSTER_LIMITS, PROCESS_LIMITS } from "../../appliance/types/limits.ts"
+import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
+
+/** Whatever a golden text could depend on is pinned here; what is not named is as it is shipped. */
+export const SCRIPT_LIMITS: ClusterLimits = {
+  ...CLUSTER_LIMITS,
+  pipeline_max: 2,
+  log_slots: 8,
+  log_bytes: 4_096,
+  batch_bytes_max: 512,
+  batch_commands_max: 8,
+  session_reply_bytes_max: 128,
+  read_reply_bytes_max: 128,
+  sessions_max: 4,
+  machines_max: 1,
+  kv_entries_max: 16,
+  kv_slab_bytes: 4_096,
+  key_bytes_max: 16,
+  value_bytes_max: 32,
+  pulse_keys_max: 2,
+  // Two chunks make up the arena: enough for one to be late.
+  chunk_bytes: 16_384,
+}
+
+export const SCRIPT_PROCESS_LIMITS: ProcessLimits = {
+  ...PROCESS_LIMITS,
+  tick_ms: 10,
+  heartbeat_ms: 50,
+  primary_silent_ms: 300,
+  view_change_ms: 300,
+  view_change_ms_max: 2_400,
+  retry_ms: 60,
+  retry_ms_max: 480,
+  abdicate_ms: 500,
+  transfer_silent_ms: 600,
+  requests_queue_max: 4,
+  requests_queue_bytes: 2_048,
+  reads_queue_max: 4,
+  reads_queue_bytes: 2_048,
+  outbox_max: 256,
+  chunks_in_flight_max: 4,
+}
+
+/** A machine's timer that has not run out after this long will not. */
+export const TIMEOUT_MS_MAX = 10_000
+/** A blank machine that has not come back by then, with all the help that it was given, will not. */
+export const REBOOT_MS_MAX = 5_000
+/** A whole network settles on one view within this long. */
+export const CONVERGE_MS_MAX = 30_000
+/** Letters that one command delivers; more of them answer each other forever. */
+export const DELIVERIES_MAX = 2_000
+/** Columns of prose in the golden files. */
+export const PROSE_COLUMNS = 110

@@ -1,4 +1,4 @@
-/** Letters under way, the patterns by which a script picks them, and how each is written in a golden text. Plane: control. */
+/** Letters under way, the patterns by which a script picks them, and the words for each. Plane: control. */
 import type { CrashVector, Message, MessageOf, PrepareHeader } from "../../appliance/replication/message.ts"
 import { VIEW_NONE } from "../../appliance/replication/message.ts"
 import { incarnationOf } from "../../appliance/replication/crash_vector.ts"
@@ -33,7 +33,7 @@ export type Pattern = {
 
 const PATTERN = /^(old )?([a-z_|]+|\*)(?:\(op(\d+)\))? (\*|\d+)→(\*|[a-z0-9,]+)('?)$/
 
-/** "prepare 0→1", "prepare(op5) 0→1", "exit_view|join_view 2→*", "old join_view 2→1", "reply 0→a", "commit 0→2'", "* *→*". */
+/** "prepare 0→1", "prepare(op5) 0→1", "exit_view|join_view 2→*", "old view 2→1", "reply 0→a", "* *→*". */
 export function parsePattern(text: string): Pattern {
   const [, old, types, op, from, to, twin] = PATTERN.exec(text) ?? []
   assert(types !== undefined && from !== undefined && to !== undefined, 'script: a pattern is "type from→to"')

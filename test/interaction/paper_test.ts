@@ -1,6 +1,6 @@
 /**
- * Viewstamped Replication Revisited (Liskov and Cowling, 2012), section by section, as this cluster does it: each script
- * says where it goes another way than the paper, and why. Plane: control.
+ * Viewstamped Replication Revisited (Liskov and Cowling, 2012; VRR), section by section, as this cluster does it: each
+ * script says where it goes another way than the paper, and why. Plane: control.
  */
 import { scenario } from "./scenario.ts"
 
@@ -16,10 +16,8 @@ scenario({
     script.say("A session begins in the log, so that every replica knows it: its number is the op that registered it.")
     a.register(0)
     script.settle()
-    script.say(
-      "Request, prepare, prepare_ok from one of two backups: that is a majority with the primary, and 2 is not waited
-        for.",
-    )
+    script.say(`Request, prepare, prepare_ok from one of two backups: that is a majority with the primary, and 2 is
+      not waited for.`)
     a.set("x", "1", 0)
     script.deliver("prepare 0→1")
     script.deliver("prepare_ok 1→0")
@@ -93,15 +91,12 @@ scenario({
     script.timeout(1, "exit_view")
     script.deliver("exit_view 1→2")
     script.expect(2, "normal v0")
-    script.say(
-      "With the wish of 2 there are f + 1: 2 joins view 1 and promises that it accepts nothing of view 0 any more.",
-    )
+    script.say(`With the wish of 2 there are f + 1: 2 joins view 1 and promises that it accepts nothing of view 0
+      any more.`)
     script.timeout(2, "exit_view")
     script.deliver("exit_view 2→1")
-    script.say(
-      "1, the primary of view 1, has its own promise and gets that of 2, whose log is longer. It fetches what it lacks
-        first.",
-    )
+    script.say(`1, the primary of view 1, has its own promise and gets that of 2, whose log is longer. It fetches
+      what it lacks first.`)
     script.deliver("join_view 2→1")
     script.deliver("get_log 1→2")
     script.expect(1, "view_change v1 (log of v0) op1")
@@ -110,9 +105,8 @@ scenario({
     script.say("It shows the log of view 1, and x is committed in it when 2 acknowledges it.")
     script.settle([1, 2])
     script.expect(1, "normal v1 op2 c2 primary")
-    script.say(
-      "The client, told by nobody, asks 1 for the same again: it was done once and is answered from the table.",
-    )
+    script.say(`The client, told by nobody, asks 1 for the same again: it was done once and is answered from the
+      table.`)
     a.retry(1)
     script.settle([1, 2])
     script.expectAnswer(a, "ok")
@@ -150,9 +144,8 @@ scenario({
     script.deliver("get_checkpoint 2→*")
     script.deliver("checkpoint_chunk *→2")
     script.expect(2, "recovering (recovery)")
-    script.say(
-      "Then the paper's recovery. The answer of 1 alone is not enough, and neither are two without the primary's.",
-    )
+    script.say(`Then the paper's recovery. The answer of 1 alone is not enough, and neither are two without the
+      primary's.`)
     script.deliver("recovery 2→1")
     script.deliver("recovery_response 1→2")
     script.expect(2, "recovering (recovery)")
@@ -602,9 +595,8 @@ scenario({
     script.settle()
     script.expect(0, "blank (probe)")
     script.expect(1, "blank (probe)")
-    script.say(
-      "The third boots. Each asks anew when it hears of another process, and founds when all hold the same three.",
-    )
+    script.say(`The third boots. Each asks anew when it hears of another process, and founds when all hold the same
+      three.`)
     script.boot(2, { token: true })
     script.settle()
     script.expect(0, "normal v0 op0 c0 primary")

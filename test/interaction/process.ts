@@ -1,4 +1,4 @@
-/** One process of a scripted machine: a production replica, its clock, and what it has committed so far. Plane: control. */
+/** One process of a scripted machine: a production replica, its clock, and how far it has been seen. Plane: control. */
 import { createHash } from "node:crypto"
 import { Replica } from "../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"

@@ -1,8 +1,8 @@
 /**
  * A scripted cluster: production replicas over a network whose every letter waits until the script delivers, loses,
  * holds or replays it, and whose clocks the script moves one by one. Writes down what happens, a line an event, and
- * checks the ledger after each. Nothing that a replica does can stop a script halfway: what goes otherwise than the script
- * expects is noted in `unexpected`, so that a schedule always reaches its end. Plane: control.
+ * checks the ledger after each. A replica that does something else than the script expects does not stop it: that is
+ * noted in `unexpected`, so that a schedule reaches its end and the harm shows. Plane: control.
  */
 import type { Message, PrepareHeader } from "../../appliance/replication/message.ts"
 import type { Replica } from "../../appliance/replication/replica.ts"

@@ -1,7 +1,7 @@
 /**
  * The schedules that lose an acknowledged write in Viewstamped Replication without crash vectors, played against the
- * production replica. In each, letters from before a crash arrive after it, in time to make up a quorum; the write that a
- * client was told of must stay. Primary of view v is slot v modulo N. Plane: control.
+ * production replica. In each, letters from before a crash arrive after it, in time to make up a quorum; the write of
+ * which a client was told must stay. Primary of view v is slot v modulo N. Plane: control.
  */
 import { scenario } from "./scenario.ts"
 
@@ -113,9 +113,8 @@ scenario({
   voters: 5,
   play: (script) => {
     const a = script.client("a")
-    script.say(
-      "3 and 1 wish to leave view 0; their wishes are slow. 3 crashes and recovers from 0, 1 and 4: 2 is not told.",
-    )
+    script.say(`3 and 1 wish to leave view 0; their wishes are slow. 3 crashes and recovers from 0, 1 and 4: 2 is
+      not told.`)
     script.timeout(3, "exit_view")
     script.timeout(1, "exit_view")
     script.hold("exit_view 3→2")
@@ -123,9 +122,8 @@ scenario({
     script.dropRest()
     script.reboot(3, [0, 1, 4])
     script.expect(3, "normal v0")
-    script.say(
-      "2 wishes too, and joins view 1 on the wishes of 1, the old 3 and itself. Its promise is a log without x.",
-    )
+    script.say(`2 wishes too, and joins view 1 on the wishes of 1, the old 3 and itself. Its promise is a log
+      without x.`)
     script.timeout(2, "exit_view")
     script.hold("exit_view 2→1")
     script.deliver("exit_view 1→2")
@@ -153,10 +151,8 @@ scenario({
     script.deliver("old join_view 2→1")
     script.expect(1, "view_change v1 (log of v0)")
     script.dropRest()
-    script.say(
-      "3 joins view 1 on the wishes of 1, the new 2 and itself. Its promise is the third that 1 needs, and lacks x
-        too.",
-    )
+    script.say(`3 joins view 1 on the wishes of 1, the new 2 and itself. Its promise is the third that 1 needs, and
+      lacks x too.`)
     script.timeout(2, "exit_view")
     script.hold("exit_view 2→3")
     script.dropRest()
@@ -261,9 +257,8 @@ scenario({
     script.deliver("prepare 0→2")
     script.hold("prepare_ok 2→0")
     script.crash(2)
-    script.say(
-      "The new 2 finds its incarnation, copies a checkpoint, and asks to recover. 0 learns of the crash by that.",
-    )
+    script.say(`The new 2 finds its incarnation, copies a checkpoint, and asks to recover. 0 learns of the crash by
+      that.`)
     script.boot(2)
     script.deliver("probe 2→*")
     script.deliver("probe_ok *→2")
@@ -281,9 +276,8 @@ scenario({
     script.expectAnswer(a, undefined)
     script.expect(0, "normal v0 op2 c1")
     script.dropRest()
-    script.say(
-      "x is acknowledged when the new 2 has it: its recovery ends with the log of the primary, and it says so.",
-    )
+    script.say(`x is acknowledged when the new 2 has it: its recovery ends with the log of the primary, and it says
+      so.`)
     script.timeout(2, "recovery")
     script.settle()
     script.expectAnswer(a, "ok")

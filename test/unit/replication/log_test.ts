@@ -114,3 +114,22 @@ describe("log", () => {
     expect(log.suffix(100).map((entry) => entry.op)).toEqual([3, 4, 5, 6])
   })
 })
+
+describe("half a ring behind", () => {
+  test("by entries", () => {
+    const log = filled({ slots: 8, memory: 1024, ops: 20 })
+    expect(log.isHalfRingBehind(20)).toBe(false)
+    expect(log.isHalfRingBehind(16)).toBe(false)
+    expect(log.isHalfRingBehind(15)).toBe(true)
+    expect(log.isHalfRingBehind(0)).toBe(true)
+  })
+
+  test("by bytes", () => {
+    const log = new Log(64, new Uint8Array(100))
+    for (let op = 1; op <= 10; op += 1) {
+      log.append(header(op, { bytes: 20 }), body(op, 20), op - 1)
+    }
+    expect(log.isHalfRingBehind(8)).toBe(false)
+    expect(log.isHalfRingBehind(7)).toBe(true)
+  })
+})

@@ -436,6 +436,16 @@ export class Replica {
     return live - (this.#faults + 1)
   }
 
+  /** Ops by which the slowest live backup lags, at the primary: against log_slots, the margin of rule 21. */
+  backupLag(): number {
+    let lag = 0
+    for (const slot of this.isPrimary ? this.#peers : []) {
+      const isLive = this.#now - (this.#ackedAt[slot] ?? 0) <= this.#process.live_ms
+      lag = isLive ? Math.max(lag, this.log.op - (this.#acked[slot] ?? 0)) : lag
+    }
+    return lag
+  }
+
   #isFresh(heardAt: number): boolean {
     return this.#now - heardAt <= 2 * this.#process.primary_silent_ms
   }

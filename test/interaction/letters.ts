@@ -26,12 +26,12 @@ export type Pattern = {
   readonly types: readonly string[]
   /** Of the entry that the letter is about; undefined for any. */
   readonly op: number | undefined
-  readonly from: string
+  readonly from: readonly string[]
   readonly to: readonly string[]
   readonly toTwin: boolean
 }
 
-const PATTERN = /^(old )?([a-z_|]+|\*)(?:\(op(\d+)\))? (\*|\d+)→(\*|[a-z0-9,]+)('?)$/
+const PATTERN = /^(old )?([a-z_|]+|\*)(?:\(op(\d+)\))? (\*|[\d,]+)→(\*|[a-z0-9,]+)('?)$/
 
 /** "prepare 0→1", "prepare(op5) 0→1", "exit_view|join_view 2→*", "old view 2→1", "reply 0→a", "* *→*". */
 export function parsePattern(text: string): Pattern {
@@ -41,7 +41,7 @@ export function parsePattern(text: string): Pattern {
     old: old !== undefined,
     types: types.split("|"),
     op: op === undefined ? undefined : Number(op),
-    from,
+    from: from.split(","),
     to: to.split(","),
     toTwin: twin === "'",
   }
@@ -54,7 +54,7 @@ export function matches(letter: Letter, pattern: Pattern, isOld: boolean): boole
     isOld === pattern.old &&
     (types.includes("*") || types.includes(letter.message.type)) &&
     (pattern.op === undefined || pattern.op === opOf(letter.message)) &&
-    (from === "*" || from === String(letter.from)) &&
+    (from.includes("*") || from.includes(String(letter.from))) &&
     (to.includes("*") || to.includes(addressee))
   )
 }
@@ -137,14 +137,9 @@ function fieldsOf(message: Message, wording: Wording): string[] {
     case "prepare_ok":
       return [`v${message.view}`, `op${message.op}`]
     case "commit":
-      return [
-        `v${message.view}`,
-        `op${message.op}`,
-        `c${message.commit}`,
-        rounds.of(`${message.view} ${message.round}`),
-      ]
+      return [`v${message.view}`, `op${message.op}`, `c${message.commit}`, rounds.of(roundKey(message))]
     case "commit_ok":
-      return [`v${message.view}`, rounds.of(`${message.view} ${message.round}`)]
+      return [`v${message.view}`, rounds.of(roundKey(message))]
     case "exit_view":
     case "get_view":
       return [`v${message.view}`]
@@ -192,11 +187,7 @@ function fieldsOf(message: Message, wording: Wording): string[] {
     case "read_reply":
       return [wording.readOf(message.read), ...outcomeOf(message, wording)]
     case "standby_ok":
-      return [
-        `v${message.view}`,
-        `op${message.op}`,
-        message.round > 0 ? rounds.of(`${message.view} ${message.round}`) : "",
-      ]
+      return [`v${message.view}`, `op${message.op}`, message.round > 0 ? rounds.of(roundKey(message)) : ""]
     case "new_epoch":
       return membersOf(message.configuration)
     case "epoch_started":
@@ -223,6 +214,10 @@ function membersOf(configuration: Configuration): string[] {
     standbys.length > 0 ? `standbys ${slotsOf(standbys)}` : "",
     synchronous ? "synchronous" : "",
   ]
+}
+
+function roundKey(message: { readonly epoch: number; readonly view: number; readonly round: number }): string {
+  return `${message.epoch} ${message.view} ${message.round}`
 }
 
 function outcomeOf(message: MessageOf<"reply"> | MessageOf<"read_reply">, wording: Wording): string[] {

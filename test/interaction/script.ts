@@ -391,7 +391,7 @@ export class Script {
     const process = this.#process(at)
     const from = process.slot
     const who = `client ${client.name}`
-    const body = command === undefined ? new Uint8Array(16).fill(client.number) : encodeCommand(command)
+    const body = command === undefined ? new Uint8Array(16).fill(request % 251) : encodeCommand(command)
     const envelope = { from, epoch: 0, cv: [], body }
     const { session } = client
     if (command?.kind === "get") {
@@ -625,7 +625,8 @@ export class Script {
     process.refusal()
     process.replica.receive(copyOf(letter.message))
     const refusal = process.refusal()
-    if (refusal !== "" && this.#isShowing()) {
+    // What tells of a new epoch is of another one by its nature.
+    if (refusal !== "" && letter.message.type !== "new_epoch" && this.#isShowing()) {
       this.#line(`    ${this.#name(process)}: refuses it (${refusal})`)
     }
     this.#drain(process)
@@ -672,7 +673,7 @@ export class Script {
     if (this.#isShowing()) {
       const { message } = letter
       const vector = vectorText(message.cv)
-      const known = receiver?.vector() ?? vector
+      const known = receiver?.replica.epoch === message.epoch ? receiver.vector() : vector
       const news = vector === "⟨⟩" || known === "⟨⟩" || vector === known ? "" : ` ${vector}`
       this.#line(`${this.#sender(letter)} ──${messageText(message, this.#wording)}${news}──${end}`)
     }
@@ -791,11 +792,13 @@ class Client {
     this.#script = script
   }
 
+  /** A new life, with an id of its own. */
   register(at: Who): void {
     this.#registers += 1
-    this.#request = 0
+    this.#request = this.number * REGISTER_BASE + this.#registers
+    this.#command = undefined
     this.session = 0
-    this.#ask(at, undefined, this.number * REGISTER_BASE + this.#registers)
+    this.#ask(at, undefined, this.#request)
   }
 
   set(key: string, value: string, at: Who): void {
@@ -815,11 +818,15 @@ class Client {
     this.#ask(at, this.#command, this.#request)
   }
 
+  /** An answer to another life of this client, or to an earlier request, is nothing to it. */
   receive(message: Message): void {
-    if (message.type === "reply" && message.session === 0 && message.outcome === "ok") {
-      this.session = Number(decodeResult(message.body))
-    }
-    if (message.type === "reply" || message.type === "read_reply") {
+    if (message.type === "reply" && message.session === this.session && message.request === this.#request) {
+      this.answer = message.outcome === "ok" ? decodeResult(message.body) : message.outcome
+      if (message.session === 0 && message.outcome === "ok") {
+        this.session = Number(this.answer)
+        this.#request = 0
+      }
+    } else if (message.type === "read_reply") {
       this.answer = message.outcome === "ok" ? decodeResult(message.body) : message.outcome
     }
   }

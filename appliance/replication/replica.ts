@@ -15,7 +15,15 @@
  * installing a log, formation and recovery, epochs, standbys, tick(). Plane: control.
  */
 import { assert, unreachable } from "../types/assert.ts"
-import { type Digest, type DigestFunction, Operation, type RandomU32, SessionState } from "../types/contracts.ts"
+import {
+  type Digest,
+  type DigestFunction,
+  Operation,
+  type RandomU32,
+  SessionState,
+  WALL_CLOCK_BYTES,
+  WALL_CLOCK_STEP_MS_MAX,
+} from "../types/contracts.ts"
 import type { StateMachine } from "../types/contracts.ts"
 import type { FingerprintSink } from "../types/fingerprint.ts"
 import { assertClusterLimits, assertProcessLimits, INCARNATION_MAX, inFlightMax } from "../types/limits.ts"
@@ -693,6 +701,7 @@ export class Replica {
         return message.request >= 1 && this.#machine.isValidBatch(body, 0, body.length)
       case Operation.pulse:
       case Operation.reconfigure:
+      case Operation.wall_clock:
         return false
       default:
         return unreachable(operation)
@@ -2626,9 +2635,33 @@ export class Replica {
     }
     this.#drainRequests()
     this.#continueChange()
-    if (this.#machine.nextDeadline() <= this.#timestamp() && this.#hasControlSlot() && !this.#isPulseInFlight()) {
+    if (
+      this.#machine.nextDeadline() <= this.#timestamp() &&
+      this.#hasControlSlot() &&
+      !this.#isPrepared(Operation.pulse)
+    ) {
       this.#prepare(CONTROL_PULSE, this.#reply.subarray(0, 0))
     }
+  }
+
+  /**
+   * The caller's word on wall time, milliseconds since 1970. The primary takes it down when there is none yet, or when it is
+   * off by more than a step; the state machine clamps it. False: not now, or no need.
+   */
+  proposeWallClock(wallMs: number): boolean {
+    assert(Number.isSafeInteger(wallMs) && wallMs >= 0, "replica: wall time is a safe integer of milliseconds")
+    const known = this.#machine.wallOffset()
+    const isRight = known !== undefined && Math.abs(known + this.#timestamp() - wallMs) < WALL_CLOCK_STEP_MS_MAX
+    if (!this.isPrimary || isRight || !this.#hasControlSlot() || this.#isPrepared(Operation.wall_clock)) {
+      return false
+    }
+    const body = new Uint8Array(WALL_CLOCK_BYTES)
+    const view = new DataView(body.buffer)
+    view.setUint32(0, wallMs % 0x1_0000_0000, true)
+    view.setUint32(4, Math.floor(wallMs / 0x1_0000_0000), true)
+    this.#prepare({ ...CONTROL_PULSE, operation: Operation.wall_clock }, body)
+    this.#settle()
+    return true
   }
 
   #resendPrepares(): void {
@@ -2640,9 +2673,9 @@ export class Replica {
     }
   }
 
-  #isPulseInFlight(): boolean {
+  #isPrepared(operation: Operation): boolean {
     for (let op = this.#commit + 1; op <= this.log.op; op += 1) {
-      if (this.log.header(op)?.operation === Operation.pulse) {
+      if (this.log.header(op)?.operation === operation) {
         return true
       }
     }

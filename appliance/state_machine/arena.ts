@@ -17,6 +17,7 @@
  *       64  4*n  per size class: head of the list of slab pages with room, 0 for none
  *      512    2  bytes of the configuration of the epoch, 0 in the founding one
  *      514  128  the configuration (replication/configuration.ts knows what it says)
+ *      648    8  wall time less cluster time, milliseconds, plus one; 0 before the first word on it
  *
  * Plane: data.
  */
@@ -44,6 +45,7 @@ export const HeaderOffset = {
   class_heads: 64,
   configuration_bytes: 512,
   configuration: 514,
+  wall_offset: 648,
 } as const
 
 /** Size classes of slab blocks: steps of a quarter, so at most a fifth of a block is waste. */
@@ -96,7 +98,10 @@ export function arenaLayout(limits: ClusterLimits): ArenaLayout {
   assert(bytes % PAGE_BYTES === 0, "arena: whole pages")
   assert(bytes < 0x8000_0000, "arena: offsets are 31 bits")
   assert(HeaderOffset.class_heads + classBytes.length * 4 <= HeaderOffset.configuration_bytes, "arena: class heads fit")
-  assert(HeaderOffset.configuration + CONFIGURATION_BYTES_MAX <= PAGE_BYTES, "arena: the header is one page")
+  assert(
+    HeaderOffset.configuration + CONFIGURATION_BYTES_MAX <= HeaderOffset.wall_offset,
+    "arena: a configuration fits",
+  )
   return {
     bytes,
     sessions,

@@ -10,6 +10,8 @@ import {
   Operation,
   SessionState,
   type StateMachine,
+  WALL_CLOCK_BYTES,
+  WALL_CLOCK_STEP_MS_MAX,
 } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { arenaLayout, type ArenaLayout, formatArena, getU53, HeaderOffset, isArena, setU53 } from "./arena.ts"
@@ -99,6 +101,11 @@ export class ArenaStateMachine implements StateMachine {
     return this.arena.subarray(HeaderOffset.configuration, HeaderOffset.configuration + bytes)
   }
 
+  wallOffset(): number | undefined {
+    const offset = getU53(this.#view, HeaderOffset.wall_offset)
+    return offset === 0 ? undefined : offset - 1
+  }
+
   nextDeadline(): number {
     return this.#kv.nextDeadline()
   }
@@ -156,6 +163,8 @@ export class ArenaStateMachine implements StateMachine {
       this.#kv.expire(operation.timestamp, this.#limits.pulse_keys_max)
     } else if (operation.operation === Operation.reconfigure) {
       this.#configure(body, start, end)
+    } else if (operation.operation === Operation.wall_clock) {
+      this.#setWallClock(operation.timestamp, body, start, end)
     } else {
       this.#applyBatch(operation, body, start, end)
     }
@@ -169,6 +178,15 @@ export class ArenaStateMachine implements StateMachine {
     this.arena.set(body.subarray(start, end), HeaderOffset.configuration)
     // Nothing of a longer predecessor stays: the bytes are a function of the ops alone.
     this.arena.fill(0, HeaderOffset.configuration + end - start, HeaderOffset.configuration + CONFIGURATION_BYTES_MAX)
+  }
+
+  #setWallClock(timestamp: number, body: Uint8Array, start: number, end: number): void {
+    assert(end - start === WALL_CLOCK_BYTES, "state machine: a word on wall time is 8 bytes")
+    const wall = getU53(new DataView(body.buffer, body.byteOffset, body.byteLength), start)
+    const wanted = Math.max(wall - timestamp, 0)
+    const known = this.wallOffset() ?? wanted
+    const step = Math.min(Math.max(wanted - known, -WALL_CLOCK_STEP_MS_MAX), WALL_CLOCK_STEP_MS_MAX)
+    setU53(this.#view, HeaderOffset.wall_offset, known + step + 1)
   }
 
   #applyBatch(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {

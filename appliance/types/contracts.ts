@@ -9,6 +9,13 @@ export type Digest = string
 /** The first 128 bits of SHA-256 over `prefix` (as UTF-8) and then `bytes[start, end)`. */
 export type DigestFunction = (prefix: string, bytes: Uint8Array, start: number, end: number) => Digest
 
+export const WALL_CLOCK_BYTES = 8
+/**
+ * After the first word on wall time, by so much a later one may move it: a machine with its clock in 2099 that becomes
+ * primary cannot drag everybody along (DESIGN: time and chance).
+ */
+export const WALL_CLOCK_STEP_MS_MAX = 500
+
 /** A configuration's bytes: room for VOTERS_MAX + STANDBYS_MAX members (replication/configuration.ts). */
 export const CONFIGURATION_BYTES_MAX = 128
 
@@ -25,6 +32,8 @@ export const Operation = {
   pulse: 3,
   /** The last op of an epoch; the body is the next epoch's configuration (replication/configuration.ts). */
   reconfigure: 4,
+  /** The primary's word on wall time, clamped; the body is WALL_CLOCK_BYTES: milliseconds since 1970, low u32 first. */
+  wall_clock: 5,
 } as const
 export type Operation = (typeof Operation)[keyof typeof Operation]
 
@@ -76,6 +85,11 @@ export interface StateMachine {
    * (rule 22), so that who copies the state knows whose it is.
    */
   configuration(): Uint8Array
+  /**
+   * Wall time less cluster time, milliseconds; undefined before the first word on it. For people and for deadlines that they
+   * give as a date: nothing that is replicated depends on it.
+   */
+  wallOffset(): number | undefined
   /** The earliest deadline of any key, or Infinity: when a pulse is due. */
   nextDeadline(): number
 

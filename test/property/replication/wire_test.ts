@@ -38,7 +38,7 @@ const u32 = fc.nat({ max: 0xffff_ffff })
 const hexDigits = fc.constantFrom(..."0123456789abcdef".split(""))
 const digest = fc.string({ unit: hexDigits, minLength: 32, maxLength: 32 })
 const token = fc.oneof(fc.constant(""), digest)
-const operation = fc.constantFrom(1 as const, 2 as const, 3 as const, 4 as const)
+const operation = fc.constantFrom(1 as const, 2 as const, 3 as const, 4 as const, 5 as const)
 const outcome = fc.constantFrom(
   "ok" as const,
   "not_primary" as const,

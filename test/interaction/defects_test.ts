@@ -1,6 +1,6 @@
 /**
- * Known defects of Viewstamped Replication as printed, and of programs that follow it, one script each: the schedule that
- * does harm where the defect is, and does none here. Plane: control.
+ * Known defects of Viewstamped Replication as printed, and of programs that follow it, one script each: the schedule
+ * that does harm where the defect is, and does none here. Plane: control.
  */
 import { scenario } from "./scenario.ts"
 
@@ -18,9 +18,8 @@ scenario({
     script.settle([0, 1, 2])
     script.expectAnswer(a, "ok")
     script.dropRest()
-    script.say(
-      "View 1 begins on the logs of 1, 3 and 4, and is known to 1 only. 0 has joined it and is told nothing more.",
-    )
+    script.say(`View 1 begins on the logs of 1, 3 and 4, and is known to 1 only. 0 has joined it and is told nothing
+      more.`)
     for (const slot of [1, 3, 4]) {
       script.timeout(slot, "exit_view")
     }
@@ -211,10 +210,8 @@ scenario({
     script.settle([1, 2, 3])
     script.expectAnswer(a, "ok")
     script.dropRest()
-    script.say(
-      "2 and 3 get it in view 1. That makes three answers, and four with the one of 0, but none with the log of view
-        1.",
-    )
+    script.say(`2 and 3 get it in view 1. That makes three answers, and four with the one of 0, but none with the
+      log of view 1.`)
     script.deliver("recovery 4→2,3")
     script.deliver("recovery_response 2,3→4")
     script.expect(4, "recovering (recovery)")
@@ -280,9 +277,8 @@ scenario({
     a.incr("n", 0)
     script.settle()
     script.expectAnswer(a, "2")
-    script.say(
-      "It crashes while its answer is under way, which comes when it has a new session. Nobody takes it for another.",
-    )
+    script.say(`It crashes while its answer is under way, which comes when it has a new session. Nobody takes it for
+      another.`)
     a.incr("n", 0)
     script.deliver("prepare 0→*")
     script.deliver("prepare_ok 1→0")
@@ -341,9 +337,8 @@ scenario({
     a.set("x", "1", 0)
     script.dropRest()
     script.run([1, 2], "leave view 0", () => script.replica(1).isPrimary && script.isOneView([1, 2]))
-    script.say(
-      "0 gives up, and its hint is wrong. 2 gives the right one. Wherever the client asks first, it gets there.",
-    )
+    script.say(`0 gives up, and its hint is wrong. 2 gives the right one. Wherever the client asks first, it gets
+      there.`)
     script.timeout(0, "exit_view")
     script.dropRest()
     a.retry(0)

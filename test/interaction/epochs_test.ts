@@ -1,5 +1,5 @@
 /**
- * Reconfiguration (VRR, section 7): the last op of an epoch names the members of the next. The old members go on serving
+ * Reconfiguration (VRR, section 7): the last op of an epoch names the members of the next, and the old members help
  * until f' + 1 of the new ones vote. Plane: control.
  */
 import { scenario } from "./scenario.ts"

@@ -767,6 +767,8 @@ export class Script {
         return "barrier"
       case Operation.reconfigure:
         return "configuration"
+      case Operation.wall_clock:
+        return "wall clock"
       default:
         return unreachable(header.operation)
     }

@@ -158,6 +158,45 @@ scenario({
 })
 
 scenario({
+  name: "vrr_4_3_deposed_primary",
+  title: "VRR 4.3, why one answer is not enough, be it the primary's",
+  prose: `0 is primary of view 0 and does not know that 1 has begun view 1 with the promise of 2. 2 crashes. If the
+    answer of 0
+    alone let it come back into view 0, the two would acknowledge a write that view 1 does not have. f + 1 answers meet
+    every quorum that could have begun a view, so one of them knows of it.`,
+  voters: 3,
+  play: (script) => {
+    const a = script.client("a")
+    script.timeout(1, "exit_view")
+    script.timeout(2, "exit_view")
+    script.deliver("exit_view 1→2")
+    script.deliver("join_view 2→1")
+    script.expect(1, "normal v1 op1")
+    script.dropRest()
+    script.crash(2)
+    script.boot(2)
+    script.briefly("2 finds its incarnation and copies a checkpoint", () => {
+      script.settle([0, 1, 2], "recovery 2→*")
+      script.timeout(2, "recovery")
+    })
+    script.say("0 answers at once; the question to 1 is slow.")
+    script.deliver("recovery 2→0")
+    script.deliver("recovery_response 0→2")
+    script.deliverIfAny("prepare_ok 2→0")
+    script.expect(2, "recovering (recovery)")
+    a.set("x", "1", 0)
+    script.deliver("prepare 0→2")
+    script.deliverIfAny("prepare_ok 2→0")
+    script.expectNone("reply 0→a")
+    script.say("1 answers: there is a view 1, and 2 takes its log.")
+    script.deliver("recovery 2→1")
+    script.deliver("recovery_response 1→2")
+    script.expect(2, "normal v1")
+    script.dropRest()
+  },
+})
+
+scenario({
   name: "vrr_4_3_nobody_helps",
   title: "VRR 4.3, when too few can answer",
   prose: `Two of three have lost their memory, and nobody can know what was acknowledged. Nothing is elected, nothing is
@@ -195,6 +234,9 @@ scenario({
   voters: 3,
   play: (script) => {
     const a = script.client("a")
+    a.set("x", "0", 0)
+    script.hold("prepare 0→2")
+    script.replay("prepare 0→2")
     script.settle()
     script.briefly("0 and 1 commit ten writes that 2 does not hear of", () => {
       script.wait(0, 1_000)
@@ -211,7 +253,7 @@ scenario({
     script.deliver("commit 0→2")
     script.deliver("get_log 2→0")
     script.deliver("log_gone 0→2")
-    script.expect(2, "state_transfer v0 op1 c1")
+    script.expect(2, "state_transfer v0 op2 c2")
     script.say("While it copies, it votes for nothing: a prepare is not acknowledged.")
     script.deliver("get_checkpoint 2→0")
     a.set("x", "11", 0)
@@ -219,7 +261,7 @@ scenario({
     script.expectNone("prepare_ok 2→0")
     script.settle([0, 1])
     script.settle([0, 2])
-    script.expect(2, "normal v0 op11 c11")
+    script.expect(2, "normal v0 op12 c12")
     script.say("The rest it takes from the log.")
     script.timeout(0, "commit")
     script.settle()

@@ -214,6 +214,19 @@ export class Script {
     this.#showGrouped(letters, "┤ held back from")
   }
 
+  /** As `hold` and `deliver`, of letters that only a defect would send. */
+  holdIfAny(text: string): void {
+    if (this.count(text) > 0) {
+      this.hold(text)
+    }
+  }
+
+  deliverIfAny(text: string): void {
+    if (this.count(text) > 0) {
+      this.deliver(text)
+    }
+  }
+
   /**
    * Delivers all that is under way among `slots`, their clients included, and what that causes, until nothing is;
    letters

@@ -87,6 +87,7 @@ scenario({
     script.deliver("old exit_view 1→2")
     script.expect(2, "normal v0")
     script.expectNone("join_view 2→1")
+    script.holdIfAny("join_view 2→1")
     script.hold("exit_view 2→1")
     script.dropRest()
     script.say("2 crashes and recovers into view 0 from 0 and 1. x is committed by 0 and the new 2.")
@@ -99,6 +100,7 @@ scenario({
     script.timeout(1, "exit_view")
     script.dropRest()
     script.deliver("old exit_view 2→1")
+    script.deliverIfAny("old join_view 2→1")
     script.expect(1, "normal v0")
   },
 })
@@ -236,6 +238,7 @@ scenario({
     script.timeout(1, "recovery")
     script.settle([0, 1, 2])
     script.expect(1, "recovering (recovery)")
+    script.expectNone("recovery_response 2→1")
     script.say("So the primary of view 0 is alone and may acknowledge nothing.")
     a.set("x", "1", 0)
     script.settle([0, 2])

@@ -2944,15 +2944,15 @@ export class Replica {
 
   /**
    * For a search in which the passing of time is a step of its own: every wait begins now, every pause between repeats
-   * is over, and the clock of the caller may begin anew. What was heard at some time was heard now; what wasn't, wasn't.
+   * is over, nobody is waited for because it lags, and the clock of the caller may begin anew.
    */
   restClock(): void {
     this.#now = 0
-    for (const times of [this.#heardAt, this.#ackedAt, this.#catchUpAt]) {
-      for (const [slot, at] of times.entries()) {
-        times[slot] = Math.min(at, 0)
-      }
-    }
+    this.#heardAt.fill(Number.NEGATIVE_INFINITY)
+    this.#ackedAt.fill(Number.NEGATIVE_INFINITY)
+    this.#catchUpAt.fill(Number.NEGATIVE_INFINITY)
+    this.#isKept.fill(0)
+    this.#catchUps.fill(0)
     for (const [slot, follower] of this.#followers.entries()) {
       this.#followers[slot] = follower && { ...follower, heard_at: Math.min(follower.heard_at, 0) }
     }

@@ -2115,7 +2115,10 @@ export class Replica {
     }
     const slotsMax = this.#limits.slots_max
     const isWrongDrop = drops && (!this.#configuration.synchronous || standbys.length > 0)
-    if (isWrongDrop || configurationFault({ voters, standbys, synchronous, slotsMax }) !== undefined) {
+    // Any other sole voter could die between its barrier and the commit, and the epoch would never begin; beside a
+    // synchronous standby it may, since that one can be promoted.
+    const keepsPrimary = voters.length > 1 || voters[0] === this.slot || (synchronous && standbys[0] === this.slot)
+    if (isWrongDrop || !keepsPrimary || configurationFault({ voters, standbys, synchronous, slotsMax }) !== undefined) {
       return { outcome: "invalid", slot: 0 }
     }
     if (drops) {

@@ -217,8 +217,7 @@ export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invali
 
 /**
  * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the one
- * that was to end. `invalid`: the sizes of rule 6, or a sole voter other than the primary (which may stay as its synchronous standby).
- * `not_warm`: `slot` does not follow, or lags by more than half the log.
+ * that was to end. `invalid`: the sizes of rule 6, or from several voters to one without a synchronous standby. `not_warm`: `slot` does not follow, or lags by more than half the log.
  */
 export type ReconfigureOutcome =
   | "ok"

@@ -2115,10 +2115,15 @@ export class Replica {
     }
     const slotsMax = this.#limits.slots_max
     const isWrongDrop = drops && (!this.#configuration.synchronous || standbys.length > 0)
-    // Any other sole voter could die between its barrier and the commit, and the epoch would never begin; beside a
-    // synchronous standby it may, since that one can be promoted.
-    const keepsPrimary = voters.length > 1 || voters[0] === this.slot || (synchronous && standbys[0] === this.slot)
-    if (isWrongDrop || !keepsPrimary || configurationFault({ voters, standbys, synchronous, slotsMax }) !== undefined) {
+    // A sole voter that dies before the change commits would seal this epoch and begin no other, though only one machine
+    // failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it can be.
+    const isAlone = voters.length === 1 && !synchronous
+    const mayBeAlone = this.voters === 1 && voters[0] === this.slot
+    if (
+      isWrongDrop ||
+      (isAlone && !mayBeAlone) ||
+      configurationFault({ voters, standbys, synchronous, slotsMax }) !== undefined
+    ) {
       return { outcome: "invalid", slot: 0 }
     }
     if (drops) {

@@ -5,7 +5,9 @@ import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.
 /** Whatever a golden text could depend on is pinned here; what is not named is as it is shipped. */
 export const SCRIPT_LIMITS: ClusterLimits = {
   ...CLUSTER_LIMITS,
+  slots_max: 8,
   pipeline_max: 2,
+  control_slots: 2,
   log_slots: 8,
   log_bytes: 4_096,
   batch_bytes_max: 512,
@@ -33,6 +35,8 @@ export const SCRIPT_PROCESS_LIMITS: ProcessLimits = {
   retry_ms: 60,
   retry_ms_max: 480,
   abdicate_ms: 500,
+  live_ms: 250,
+  pace_ms: 20,
   transfer_silent_ms: 600,
   requests_queue_max: 4,
   requests_queue_bytes: 2_048,

@@ -119,3 +119,74 @@ scenario({
     script.expect(1, "normal e1 v0 op4 c4")
   },
 })
+
+scenario({
+  name: "synchronous_standby",
+  title: "Two machines: one voter and a synchronous standby (rule 6)",
+  prose: `Two machines cannot tell a dead peer from a cut cable, so one of them votes, and nothing is answered that the
+    other has not confirmed, reads included. If the standby is silent the voter stops and says why.`,
+  voters: 1,
+  machines: 2,
+  play: (script) => {
+    const a = script.client("a")
+    script.reconfigure({ at: 0, voters: [0], standbys: [1], synchronous: true })
+    script.settle()
+    script.expectTold("ok")
+    script.say("A write is committed when the standby has confirmed it, and not before.")
+    a.set("x", "1", 0)
+    script.expectNone("reply 0→a")
+    script.settle()
+    script.expectAnswer(a, "ok")
+    script.say("A read too waits for a round that the standby confirms.")
+    a.get("x", 0)
+    script.timeout(0, "commit")
+    script.expectNone("read_reply 0→a")
+    script.settle()
+    script.expectAnswer(a, "1")
+    script.say("The standby is silent. What waits is refused, and so is all that comes.")
+    a.set("x", "2", 0)
+    script.dropRest()
+    script.briefly("0 hears nothing of 1 for a while", () => script.wait(0, 2_000))
+    a.retry(0)
+    script.settle([0])
+    script.expectAnswer(a, "standby_missing")
+    script.say("It is heard again, and gets what it missed.")
+    script.timeout(1, "standby_ok")
+    script.settle()
+    script.timeout(0, "commit")
+    script.settle()
+    a.retry(0)
+    script.settle()
+    script.expectAnswer(a, "ok")
+  },
+})
+
+scenario({
+  name: "standby_promoted",
+  title: "Two machines: the standby is promoted (rule 6)",
+  prose: `The voter is dead, and the operator has made sure of it. The standby confirmed all that was answered, so it
+    has all of it. It becomes the only voter of a new generation: the old voter, should it come back, is no part of it.`,
+  voters: 1,
+  machines: 2,
+  play: (script) => {
+    const a = script.client("a")
+    script.say("No machine but the synchronous standby may be promoted.")
+    script.promote(1)
+    script.expectTold("not_synchronous")
+    script.reconfigure({ at: 0, voters: [0], standbys: [1], synchronous: true })
+    script.settle()
+    a.set("x", "1", 0)
+    script.settle()
+    script.expectAnswer(a, "ok")
+    script.crash(0)
+    script.promote(1)
+    script.expectTold("ok")
+    a.get("x", 1)
+    script.settle()
+    script.expectAnswer(a, "1")
+    a.set("x", "2", 1)
+    script.settle()
+    script.expectAnswer(a, "ok")
+    script.endsHere()
+  },
+})

@@ -446,6 +446,16 @@ export class Script {
     this.#hand(process, OPERATOR, message)
   }
 
+  /** An operator's command to a synchronous standby, whose voter is off (rule 6). */
+  promote(slot: number): void {
+    const process = this.#process(slot)
+    this.#told = process.replica.promote()
+    this.#line(`operator: promotes ${slot}, which says ${this.#told}`)
+    this.#drain(process)
+    this.#showState(process)
+    this.#showUnderWay()
+  }
+
   /** What the operator was told last; "" for nothing yet. */
   expectTold(outcome: string): void {
     this.#check(this.#told === outcome, `the operator was told "${this.#told}", not "${outcome}"`)
@@ -512,8 +522,8 @@ export class Script {
     return this.isOneView() && this.slots().every(isSame)
   }
 
-  /** The script ends with more machines lost than the cluster survives: nothing may be answered, and nothing is. */
-  endsBroken(): void {
+  /** The script ends without a whole network: more is lost than the cluster survives by itself. */
+  endsHere(): void {
     this.#isBroken = true
   }
 

@@ -165,7 +165,7 @@ scenario({
   name: "standby_promoted",
   title: "Two machines: the standby is promoted (rule 6)",
   prose: `The voter is dead, and the operator has made sure of it. The standby confirmed all that was answered, so it
-    has all of it. It becomes the only voter of a new generation: the old voter, should it come back, is no part of it.`,
+    has all of it. It becomes the only voter of a new generation; the old voter, should it come back, is not of it.`,
   voters: 1,
   machines: 2,
   play: (script) => {

@@ -1,6 +1,6 @@
 /**
- * Who a cluster is, epoch by epoch: which slots vote, in which order they become primary, which stand by. The last op of
- * an epoch is the next one's configuration (VRR, section 7). Pure data with its bytes; all integers little-endian:
+ * Who a cluster is, epoch by epoch: which slots vote, in which order they become primary, which stand by. The last op
+ * of an epoch is the next one's configuration (VRR, section 7). Pure data with its bytes; all integers little-endian:
  *
  *   offset size
  *        0    4  generation

@@ -6,8 +6,8 @@ import type { Digest, Operation } from "../types/contracts.ts"
 import type { Configuration } from "./configuration.ts"
 
 /**
- * One entry a slot: incarnation * 2^32 + nonce, compared as numbers (crash_vector.ts); 0 for a slot without a vote. Never
- * changed in place.
+ * One entry a slot: incarnation * 2^32 + nonce, compared as numbers (crash_vector.ts); 0 for a slot without a vote.
+ * Never changed in place.
  */
 export type CrashVector = readonly number[]
 
@@ -81,8 +81,9 @@ export type Message = Envelope &
     | { readonly type: "commit_ok"; readonly view: number; readonly round: number }
     | {
         /**
-         * What a machine without a vote says of itself, to be sent what is prepared: that it follows, and how far it is.
-         * In answer to a prepare or a heartbeat it confirms, which counts only for the one committed as synchronous.
+         * What a machine without a vote says of itself, to be sent what is prepared: that it follows, and how far it
+         * is. In answer to a prepare or a heartbeat it confirms, which counts only for the one committed as
+         * synchronous.
          */
         readonly type: "standby_ok"
         /** The nonce of its process: another process of the slot confirms nothing. */
@@ -152,7 +153,10 @@ export type Message = Envelope &
     | {
         /** The sender's epoch has begun: its configuration's op was committed in the one before. */
         readonly type: "new_epoch"
-        /** Of the entry that began the epoch, or ROOT_CHECKSUM from who never had it: who holds that entry needs no more. */
+        /**
+         * Of the entry that began the epoch, or ROOT_CHECKSUM from who never had it: who holds that entry needs no
+         * more.
+         */
         readonly checksum: Digest
         readonly configuration: Configuration
       }
@@ -216,8 +220,9 @@ export type Message = Envelope &
 export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invalid" | "stale" | "standby_missing"
 
 /**
- * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the one
- * that was to end. `invalid`: the sizes of rule 6, or from several voters to one without a synchronous standby. `not_warm`: `slot` does not follow, or lags by more than half the log.
+ * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the
+ * one that was to end. `invalid`: the sizes of rule 6, or from several voters to one without a synchronous standby.
+ * `not_warm`: `slot` does not follow, or lags by more than half the log.
  */
 export type ReconfigureOutcome =
   | "ok"

@@ -61,10 +61,9 @@ import { VIEW_NONE } from "./message.ts"
 import type { ReplicaMemory } from "./replica_memory.ts"
 
 /**
- * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a vote or
- * as a standby. `view_change`: has left a view and
- * waits for the next. `state_transfer`: fetches what it lacks, votes for nothing. `fenced`: a later incarnation of this
- * slot lives, so this process must end (rule 28).
+ * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a
+ * vote or as a standby. `view_change`: has left a view and waits for the next. `state_transfer`: fetches what it
+ * lacks, votes for nothing. `fenced`: a later incarnation of this slot lives, so this process must end (rule 28).
  */
 export type ReplicaStatus = "recovering" | "normal" | "view_change" | "state_transfer" | "fenced"
 
@@ -125,9 +124,10 @@ type InstallTarget = {
 type StagedBody = { readonly op: number; readonly start: number; readonly bytes: number }
 
 /**
- * What a replica that lacks something is about. A blank one: `probe` (who is there), `checkpoint` (copy the state), then with
- * a vote `recovery` (ask a quorum) and `install` (take the primary's log). Who is let into an epoch: `epoch` (take what
- * the epoch before committed). Who has no vote, or was overtaken on its way into an epoch: `view` (take a member's log).
+ * What a replica that lacks something is about. A blank one: `probe` (who is there), `checkpoint` (copy the state),
+ * then with a vote `recovery` (ask a quorum) and `install` (take the primary's log). Who is let into an epoch:
+ * `epoch` (take what the epoch before committed). Who has no vote, or was overtaken on its way into an epoch: `view`
+ * (take a member's log).
  */
 type RecoveryPhase = "probe" | "checkpoint" | "recovery" | "install" | "epoch" | "view"
 
@@ -484,7 +484,9 @@ export class Replica {
     this.#settle()
   }
 
-  /** What a gateway or an operator asks, at this machine or through another one: of no epoch, and no part of a quorum. */
+  /**
+   * What a gateway or an operator asks, at this machine or through another one: of no epoch, and no part of a quorum.
+   */
   #onAsked(message: MessageOf<"request"> | MessageOf<"read"> | MessageOf<"reconfigure">): void {
     switch (message.type) {
       case "request":
@@ -507,14 +509,15 @@ export class Replica {
   }
 
   /**
-   * Rules 1 and 7. False: discard. What a sender's earlier incarnation said must never count again, neither now nor among
-   * the replies that are held already; and who learns of a later incarnation of its own slot is fenced. Vectors and views
-   * of another epoch say nothing about this one.
+   * Rules 1 and 7. False: discard. What a sender's earlier incarnation said must never count again, neither now nor
+   * among the replies that are held already; and who learns of a later incarnation of its own slot is fenced. Vectors
+   * and views of another epoch say nothing about this one.
    */
   #admit(message: Message): boolean {
     const isProbing = message.type === "probe" || message.type === "probe_ok"
     if (!this.#isListening()) {
-      // What a blank process learned of others' crashes before it is a member could only keep a cluster from being founded.
+      // What a blank process learned of others' crashes before it is a member could only keep a cluster from being
+      // founded.
       this.counters.unexpected_message += isProbing ? 0 : 1
       return isProbing
     }
@@ -746,8 +749,8 @@ export class Replica {
   }
 
   /**
-   * Rule 11: while a live backup lags by more than half the ring, batches go out at a pace, so that it can catch up. It is
-   * slowed for, not waited for: who still falls out of the ring takes a checkpoint.
+   * Rule 11: while a live backup lags by more than half the ring, batches go out at a pace, so that it can catch up.
+   * It is slowed for, not waited for: who still falls out of the ring takes a checkpoint.
    */
   #isPaced(): boolean {
     if (this.#now - this.#pacedAt >= this.#process.pace_ms || !this.#isHalfRingBehind()) {
@@ -1827,9 +1830,9 @@ export class Replica {
   }
 
   /**
-   * Founders agree on one process a slot before anyone founds: a blank founder's vector holds the nonces of those whom it
-   * would found with. Another process than it held for a slot makes it ask everybody anew, and answer anew who had asked
-   * it. True if so.
+   * Founders agree on one process a slot before anyone founds: a blank founder's vector holds the nonces of those
+   * whom it would found with. Another process than it held for a slot makes it ask everybody anew, and answer anew
+   * who had asked it. True if so.
    */
   #noteFounder(message: MessageOf<"probe"> | MessageOf<"probe_ok">): boolean {
     const entry = entryAt(message.cv, message.from)
@@ -1849,9 +1852,9 @@ export class Replica {
   }
 
   /**
-   * Rule 3: all N report blank under one token, in answer to one probe of this process, and all would found with the very
-   * same processes. Since a process asks anew after each change of its mind, two members of two different foundations
-   * cannot both have heard the other agree: the later change of the two lies behind the other's question.
+   * Rule 3: all N report blank under one token, in answer to one probe of this process, and all would found with the
+   * very same processes. Since a process asks anew after each change of its mind, two members of two different
+   * foundations cannot both have heard the other agree: the later change of the two lies behind the other's question.
    */
   #mayForm(): boolean {
     if (!this.#mayFound() || this.#probes.count !== this.#founders - 1) {
@@ -1903,8 +1906,8 @@ export class Replica {
   }
 
   /**
-   * Looks for the newest epoch that a voter of it tells of. Where this slot votes in it, its process takes an incarnation and
-   * recovers; elsewhere it follows.
+   * Looks for the newest epoch that a voter of it tells of. Where this slot votes in it, its process takes an
+   * incarnation and recovers; elsewhere it follows.
    */
   #joinNewest(): void {
     const operational = this.#probes.all().filter((probe) => {
@@ -2054,8 +2057,8 @@ export class Replica {
   }
 
   /**
-   * An operator's change. Its members must be warm (VRR, section 7): a barrier is prepared, and when each has it, and so
-   * lives and lacks nothing, the change becomes the last op of the epoch.
+   * An operator's change. Its members must be warm (VRR, section 7): a barrier is prepared, and when each has it, and
+   * so lives and lacks nothing, the change becomes the last op of the epoch.
    */
   #onReconfigure(message: MessageOf<"reconfigure">): void {
     const { outcome, slot } = this.#judgeChange(message)
@@ -2115,7 +2118,8 @@ export class Replica {
     }
     const slotsMax = this.#limits.slots_max
     const isWrongDrop = drops && (!this.#configuration.synchronous || standbys.length > 0)
-    // A sole voter that dies before the change commits would seal this epoch and begin no other, though only one machine
+    // A sole voter that dies before the change commits would seal this epoch and begin no other, though only one
+    // machine
     // failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it can be.
     const isAlone = voters.length === 1 && !synchronous
     const mayBeAlone = this.voters === 1 && voters[0] === this.slot
@@ -2246,9 +2250,9 @@ export class Replica {
   }
 
   /**
-   * Leaves the old epoch, which is sealed: nothing follows its last op, so no vote of it is owed any more. Enters the new
-   * one when everything up to that op is here. Only the process that the configuration names may enter as it is; another
-   * one of the slot has perhaps promised something in this epoch in an earlier life, and recovers (rule 27).
+   * Leaves the old epoch, which is sealed: nothing follows its last op, so no vote of it is owed any more. Enters the
+   * new one when everything up to that op is here. Only the process that the configuration names may enter as it is;
+   * another one of the slot has perhaps promised something in this epoch in an earlier life, and recovers (rule 27).
    */
   #adoptEpoch(configuration: Configuration, donor: number, checksum: Digest): void {
     assert(configuration.epoch > this.epoch, "replica: epochs only rise")
@@ -2320,8 +2324,8 @@ export class Replica {
   }
 
   /**
-   * Takes the log of any view of the epoch. For who has no vote, and for a voter that was let into the epoch and has not
-   * entered: neither has promised anything in it.
+   * Takes the log of any view of the epoch. For who has no vote, and for a voter that was let into the epoch and has
+   * not entered: neither has promised anything in it.
    */
   #beginCatchingUp(): void {
     assert(this.#status === "recovering", "replica: only who lacks something catches up")
@@ -2358,8 +2362,8 @@ export class Replica {
   }
 
   /**
-   * Nobody of its epoch has been heard for long: perhaps the epoch has ended, and those who knew are off. Asks everybody, as
-   * a blank process would; an answer from a later epoch leads there.
+   * Nobody of its epoch has been heard for long: perhaps the epoch has ended, and those who knew are off. Asks
+   * everybody, as a blank process would; an answer from a later epoch leads there.
    */
   #askWhereabouts(): void {
     const heardAt = Math.max(this.#primaryHeardAt, this.#attemptAt)
@@ -2382,7 +2386,9 @@ export class Replica {
 
   // ---------------------------------------------------------------- standbys (rule 6)
 
-  /** The standby without whose word nothing is answered; undefined where there is none, or the operator let go of it. */
+  /**
+   * The standby without whose word nothing is answered; undefined where there is none, or the operator let go of it.
+   */
   #synchronousStandby(): Follower | undefined {
     const [standby] = this.#configuration.standbys
     if (!this.#configuration.synchronous || standby === undefined || this.#dropsStandby) {
@@ -2533,7 +2539,10 @@ export class Replica {
     }
   }
 
-  /** On the way into an epoch or behind its voters: nothing is promised, so anybody's word of what is committed will do. */
+  /**
+   * On the way into an epoch or behind its voters: nothing is promised, so anybody's word of what is committed will
+   * do.
+   */
   #tickEntering(): void {
     this.#continueInstall()
     if (this.#status !== "recovering") {
@@ -2600,7 +2609,10 @@ export class Replica {
     this.#getView(this.#anotherSlot(), this.#view)
   }
 
-  /** One voter with a synchronous standby: silence of the one stops the other, since neither can tell a cut from a death. */
+  /**
+   * One voter with a synchronous standby: silence of the one stops the other, since neither can tell a cut from a
+   * death.
+   */
   #tickSynchronous(): void {
     const standby = this.#synchronousStandby()
     const silentMs = this.#now - Math.max(standby?.heard_at ?? this.#now, this.#viewStartNow)
@@ -2653,8 +2665,8 @@ export class Replica {
   }
 
   /**
-   * The caller's word on wall time, milliseconds since 1970. The primary takes it down when there is none yet, or when it is
-   * off by more than a step; the state machine clamps it. False: not now, or no need.
+   * The caller's word on wall time, milliseconds since 1970. The primary takes it down when there is none yet, or
+   * when it is off by more than a step; the state machine clamps it. False: not now, or no need.
    */
   proposeWallClock(wallMs: number): boolean {
     assert(Number.isSafeInteger(wallMs) && wallMs >= 0, "replica: wall time is a safe integer of milliseconds")

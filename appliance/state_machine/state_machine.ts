@@ -4,19 +4,12 @@
  * body gets an answer, for an op that could stop one replica would stop them all. Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import {
-  type CommittedOperation,
-  CONFIGURATION_BYTES_MAX,
-  Operation,
-  SessionState,
-  type StateMachine,
-  WALL_CLOCK_BYTES,
-  WALL_CLOCK_STEP_MS_MAX,
-} from "../types/contracts.ts"
+import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { arenaLayout, type ArenaLayout, formatArena, getU53, HeaderOffset, isArena, setU53 } from "./arena.ts"
 import { BatchForm, batchForm, BatchReader, isCommand, isMachinePut } from "./batch_reader.ts"
 import { CommandCode, CommandFlag, ResultError, ResultKind } from "./command.ts"
+import { ControlFields } from "./control_fields.ts"
 import { ENTRY_NONE, hashKey, KeyValues, PutStatus } from "./kv.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
 import { MACHINE_NONE, Machines } from "./machines.ts"
@@ -47,6 +40,7 @@ export class ArenaStateMachine implements StateMachine {
   readonly #sessions: Sessions
   readonly #machines: Machines
   readonly #kv: KeyValues
+  readonly #control: ControlFields
   readonly #reader = new BatchReader()
   readonly #hashes: Uint32Array
   readonly #decimal = new Uint8Array(DECIMAL_BYTES_MAX)
@@ -83,6 +77,7 @@ export class ArenaStateMachine implements StateMachine {
     this.#sessions = new Sessions(table)
     this.#machines = new Machines(table)
     this.#kv = new KeyValues(table)
+    this.#control = new ControlFields(options.arena)
     this.#hashes = new Uint32Array(options.limits.batch_commands_max)
     this.#reply = this.#decimal
     this.#replyView = new DataView(this.#reply.buffer)
@@ -97,13 +92,11 @@ export class ArenaStateMachine implements StateMachine {
   }
 
   configuration(): Uint8Array {
-    const bytes = this.#view.getUint16(HeaderOffset.configuration_bytes, true)
-    return this.arena.subarray(HeaderOffset.configuration, HeaderOffset.configuration + bytes)
+    return this.#control.configuration()
   }
 
   wallOffset(): number | undefined {
-    const offset = getU53(this.#view, HeaderOffset.wall_offset)
-    return offset === 0 ? undefined : offset - 1
+    return this.#control.wallOffset()
   }
 
   nextDeadline(): number {
@@ -162,31 +155,14 @@ export class ArenaStateMachine implements StateMachine {
     } else if (operation.operation === Operation.pulse) {
       this.#kv.expire(operation.timestamp, this.#limits.pulse_keys_max)
     } else if (operation.operation === Operation.reconfigure) {
-      this.#configure(body, start, end)
+      this.#control.setConfiguration(body, start, end)
     } else if (operation.operation === Operation.wall_clock) {
-      this.#setWallClock(operation.timestamp, body, start, end)
+      this.#control.setWallClock(operation.timestamp, body, start, end)
     } else {
       this.#applyBatch(operation, body, start, end)
     }
     assert(this.commit() === operation.op, "state machine: an applied op is the commit number")
     return this.#replyAt
-  }
-
-  #configure(body: Uint8Array, start: number, end: number): void {
-    assert(end - start <= CONFIGURATION_BYTES_MAX, "state machine: a configuration is bounded")
-    this.#view.setUint16(HeaderOffset.configuration_bytes, end - start, true)
-    this.arena.set(body.subarray(start, end), HeaderOffset.configuration)
-    // Nothing of a longer predecessor stays: the bytes are a function of the ops alone.
-    this.arena.fill(0, HeaderOffset.configuration + end - start, HeaderOffset.configuration + CONFIGURATION_BYTES_MAX)
-  }
-
-  #setWallClock(timestamp: number, body: Uint8Array, start: number, end: number): void {
-    assert(end - start === WALL_CLOCK_BYTES, "state machine: a word on wall time is 8 bytes")
-    const wall = getU53(new DataView(body.buffer, body.byteOffset, body.byteLength), start)
-    const wanted = Math.max(wall - timestamp, 0)
-    const known = this.wallOffset() ?? wanted
-    const step = Math.min(Math.max(wanted - known, -WALL_CLOCK_STEP_MS_MAX), WALL_CLOCK_STEP_MS_MAX)
-    setU53(this.#view, HeaderOffset.wall_offset, known + step + 1)
   }
 
   #applyBatch(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {

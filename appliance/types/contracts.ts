@@ -86,8 +86,8 @@ export interface StateMachine {
    */
   configuration(): Uint8Array
   /**
-   * Wall time less cluster time, milliseconds; undefined before the first word on it. For people and for deadlines that they
-   * give as a date: nothing that is replicated depends on it.
+   * Wall time less cluster time, milliseconds; undefined before the first word on it. For people and for deadlines
+   * that they give as a date: nothing that is replicated depends on it.
    */
   wallOffset(): number | undefined
   /** The earliest deadline of any key, or Infinity: when a pulse is due. */

@@ -1,4 +1,7 @@
-/** Membership by epochs, standbys, and founding by agreement: what an operator can do, and what is refused. Plane: control. */
+/**
+ * Membership by epochs, standbys, and founding by agreement: what an operator can do, and what is refused.
+ * Plane: control.
+ */
 import { describe, expect, test } from "vitest"
 import { SmallCluster } from "./small_cluster.ts"
 

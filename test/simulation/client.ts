@@ -7,30 +7,67 @@ import type { Message, MessageOf } from "../../appliance/replication/message.ts"
 import { ResultKind } from "../../appliance/state_machine/command.ts"
 import { Operation } from "../../appliance/types/contracts.ts"
 import type { PRNG } from "../../appliance/types/prng.ts"
-import { encodeGet, encodeWrites, EXPIRING_PREFIX, type History, Violation, type Write } from "./history.ts"
-import { CLIENT_RETRY_MS, CLIENT_UNKNOWN_MS } from "./limits.ts"
+import {
+  type Effect,
+  encodeGet,
+  encodeWrites,
+  EXPIRING_PREFIX,
+  type History,
+  Violation,
+  type Write,
+} from "./history.ts"
 
+/** `since`: what had been answered to anybody when this was asked. */
 type Waiting =
   | { readonly kind: "register"; readonly request: number; readonly body: Uint8Array }
-  | { readonly kind: "write"; readonly request: number; readonly body: Uint8Array }
+  | { readonly kind: "write"; readonly request: number; readonly body: Uint8Array; readonly since: number }
   | {
       readonly kind: "read"
       readonly read: number
       readonly body: Uint8Array
       readonly key: string
       readonly since: number
+      /** Asked when no majority remembered anything. */
+      readonly sealed: boolean
     }
 
-export type ClientCounts = { acknowledged: number; reads: number; unknown: number; refused: number }
+export type ClientCounts = {
+  acknowledged: number
+  reads: number
+  unknown: number
+  refused: number
+  evicted: number
+  /** Told by a replica that was behind that a living session is gone: the client must take it for unknown. */
+  evicted_wrongly: number
+}
+
+export type ClientOptions = {
+  readonly id: number
+  readonly random: PRNG
+  readonly history: History
+  readonly slots: number
+  readonly retryMs: number
+  readonly unknownMs: number
+}
 
 const KEYS = 6
+const COUNTERS = 2
+const EXPIRING_KEYS = 4
+const EXPIRES_MS = 500
+const NUMBERS_A_CLIENT = 1_000_000
 
 export class SimulatedClient {
-  readonly counts: ClientCounts = { acknowledged: 0, reads: 0, unknown: 0, refused: 0 }
-  readonly #id: number
+  readonly counts: ClientCounts = {
+    acknowledged: 0,
+    reads: 0,
+    unknown: 0,
+    refused: 0,
+    evicted: 0,
+    evicted_wrongly: 0,
+  }
+  readonly #options: ClientOptions
   readonly #random: PRNG
   readonly #history: History
-  readonly #voters: number
   /** The machine whose gateway this is. */
   home: number
   /** Some clients only read and some only write: a reader that never waits for a write meets a deposed primary. */
@@ -42,20 +79,18 @@ export class SimulatedClient {
   #since = 0
   #askedAt = 0
   #target = 0
-  #pauseUntil = 0
+  #isStopped = false
 
-  constructor(options: {
-    readonly id: number
-    readonly random: PRNG
-    readonly history: History
-    readonly voters: number
-  }) {
-    this.#id = options.id
+  constructor(options: ClientOptions) {
+    this.#options = options
     this.#random = options.random
     this.#history = options.history
-    this.#voters = options.voters
-    this.home = options.id % options.voters
-    this.#writesOfTen = [10, 0, 5, 10][options.id % 4] ?? 5
+    this.home = options.id % options.slots
+    this.#writesOfTen = [10, 0, 5, 8][options.id % 4] ?? 5
+  }
+
+  get served(): number {
+    return this.counts.acknowledged + this.counts.reads
   }
 
   /** The machine died, and this gateway with it: whatever was under way is unknown. */
@@ -64,66 +99,85 @@ export class SimulatedClient {
     this.#giveUp()
   }
 
+  /** Whom to ask next: the adversary wants a write at a primary of its choice. */
+  aim(slot: number, now: number): void {
+    this.#target = slot
+    this.#askedAt = Math.min(this.#askedAt, now - this.#options.retryMs)
+  }
+
+  /** Asks for nothing new from now on. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
   /** What to send now, and where, if anything. */
   tick(now: number): { readonly to: number; readonly message: Message } | undefined {
-    if (now < this.#pauseUntil) {
-      return undefined
-    }
     if (this.#waiting === undefined) {
+      if (this.#isStopped) {
+        return undefined
+      }
       this.#begin(now)
       return this.#ask(now)
     }
-    if (now - this.#since >= CLIENT_UNKNOWN_MS) {
+    if (now - this.#since >= this.#options.unknownMs) {
       this.#giveUp()
       return undefined
     }
-    if (now - this.#askedAt >= CLIENT_RETRY_MS) {
-      this.#target = (this.#target + 1) % this.#voters
+    if (now - this.#askedAt >= this.#options.retryMs) {
+      this.#target = (this.#target + 1) % this.#options.slots
       return this.#ask(now)
     }
     return undefined
   }
 
-  receive(message: MessageOf<"reply"> | MessageOf<"read_reply">, now: number): void {
+  /** True when it was what this client waits for. */
+  receive(message: MessageOf<"reply"> | MessageOf<"read_reply">, now: number): boolean {
     const waiting = this.#waiting
     if (waiting === undefined) {
-      return
+      return false
     }
     if (message.type === "read_reply") {
-      if (waiting.kind === "read" && message.read === waiting.read) {
-        this.#onReadReply(waiting, message, now)
+      if (waiting.kind !== "read" || message.read !== waiting.read) {
+        return false
       }
-      return
+      this.#onReadReply(waiting, message, now)
+      return true
     }
     const session = waiting.kind === "register" ? 0 : this.#session
-    if (waiting.kind !== "read" && message.session === session && message.request === waiting.request) {
-      this.#onReply(waiting, message, now)
+    if (waiting.kind === "read" || message.session !== session || message.request !== waiting.request) {
+      return false
     }
+    this.#onReply(waiting, message, now)
+    return true
   }
 
   #begin(now: number): void {
     this.#since = now
     this.#numbers += 1
+    const number = this.#options.id * NUMBERS_A_CLIENT + this.#numbers
     if (this.#session === 0) {
       const body = new Uint8Array(16)
       for (let index = 0; index < 16; index += 1) {
         body[index] = this.#random.below(256)
       }
-      this.#waiting = { kind: "register", request: this.#id * 1_000_000 + this.#numbers, body }
+      this.#waiting = { kind: "register", request: number, body }
     } else if (this.#random.chance(this.#writesOfTen, 10)) {
       this.#request += 1
-      this.#waiting = { kind: "write", request: this.#request, body: encodeWrites(this.#writes()) }
+      const body = encodeWrites(this.#writes())
+      this.#waiting = { kind: "write", request: this.#request, body, since: this.#history.acknowledgedOp }
     } else {
-      const key = `k${this.#random.below(KEYS)}`
-      const read = this.#id * 1_000_000 + this.#numbers
-      this.#waiting = { kind: "read", read, body: encodeGet(key), key, since: this.#history.acknowledgedOp }
+      const key = this.#random.chance(1, 8) ? `n${this.#random.below(COUNTERS)}` : `k${this.#random.below(KEYS)}`
+      const since = this.#history.floorOf(key)
+      const sealed = this.#history.isSealed
+      this.#waiting = { kind: "read", read: number, body: encodeGet(key), key, since, sealed }
     }
   }
 
   #writes(): Write[] {
     const writes: Write[] = []
     for (let count = this.#random.between(1, 3); count > 0; count -= 1) {
-      const value = `${this.#id}.${this.#numbers}.${count}`
+      const short = `${this.#options.id}.${this.#numbers}.${count}`
+      const value = this.#random.chance(1, 8) ? short.padEnd(60, "-") : short
       const key = `k${this.#random.below(KEYS)}`
       const kind = this.#random.below(10)
       if (kind < 6) {
@@ -131,9 +185,10 @@ export class SimulatedClient {
       } else if (kind < 7) {
         writes.push({ kind: "del", key })
       } else if (kind < 9) {
-        writes.push({ kind: "incr", key: `n${this.#random.below(2)}`, delta: this.#random.between(1, 9) })
+        writes.push({ kind: "incr", key: `n${this.#random.below(COUNTERS)}`, delta: this.#random.between(1, 9) })
       } else {
-        writes.push({ kind: "set", key: `${EXPIRING_PREFIX}${this.#random.below(4)}`, value, expires: 500 })
+        const expiring = `${EXPIRING_PREFIX}${this.#random.below(EXPIRING_KEYS)}`
+        writes.push({ kind: "set", key: expiring, value, expires: EXPIRES_MS })
       }
     }
     return writes
@@ -145,8 +200,8 @@ export class SimulatedClient {
       return undefined
     }
     this.#askedAt = now
-    const envelope = { from: this.home, epoch: 0, cv: [] }
     const { body } = waiting
+    const envelope = { from: this.home, epoch: 0, cv: [] }
     const message: Message =
       waiting.kind === "read"
         ? { type: "read", read: waiting.read, body, ...envelope }
@@ -170,9 +225,10 @@ export class SimulatedClient {
       const view = new DataView(message.body.buffer, message.body.byteOffset, message.body.byteLength)
       this.#session = Number(view.getBigInt64(1, true))
       this.#request = 0
+      this.#history.registered(this.#session)
     } else {
-      const op = this.#history.acknowledged(this.#session, waiting.request)
-      checkResults(message.body, this.#history.results(op))
+      const { request, since } = waiting
+      checkResults(message.body, this.#history.acknowledged({ session: this.#session, request, since }))
       this.counts.acknowledged += 1
     }
     this.#waiting = undefined
@@ -183,6 +239,9 @@ export class SimulatedClient {
       this.#onRefusal(message, now)
       return
     }
+    if (waiting.sealed && this.#history.isSealed) {
+      throw new Violation(`a read of ${waiting.key} is answered though no majority remembers anything`)
+    }
     this.#history.checkRead(waiting.key, decodeValue(message.body), waiting.since)
     this.counts.reads += 1
     this.#waiting = undefined
@@ -190,18 +249,21 @@ export class SimulatedClient {
 
   #onRefusal(message: MessageOf<"reply"> | MessageOf<"read_reply">, now: number): void {
     this.counts.refused += 1
+    const { retryMs, slots } = this.#options
     switch (message.outcome) {
       case "not_primary":
-        // A hint, never a reason to drop anything (defect D13).
-        this.#target = (this.#target + 1) % this.#voters
-        this.#askedAt = now - CLIENT_RETRY_MS + 20
+        // The view is a hint of who is, and slots are not views: the next tick asks the next one (defect D13).
+        this.#askedAt = now - retryMs + 20
         return
       case "busy":
       case "standby_missing":
-        this.#askedAt = now - CLIENT_RETRY_MS + 50
-        this.#target = (this.#target + this.#voters - 1) % this.#voters
+        this.#askedAt = now - retryMs + 50
+        // The next tick goes one further: to this one again.
+        this.#target = (this.#target + slots - 1) % slots
         return
       case "evicted":
+        this.counts.evicted += 1
+        this.counts.evicted_wrongly += this.#history.isEvicted(this.#session) ? 0 : 1
         this.#giveUp()
         return
       case "stale":
@@ -222,11 +284,15 @@ export class SimulatedClient {
   }
 }
 
-function checkResults(body: Uint8Array, expected: readonly (string | number)[]): void {
+function checkResults(body: Uint8Array, expected: Effect): void {
+  if (expected === undefined) {
+    throw new Violation("a batch that found its session evicted is answered as done")
+  }
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
   let at = 0
   for (const result of expected) {
-    const kind = view.getUint8(at)
+    const bytes = result === "ok" ? 1 : 9
+    const kind = at + bytes <= body.length ? view.getUint8(at) : -1
     const isEqual =
       result === "ok"
         ? kind === ResultKind.ok
@@ -234,12 +300,14 @@ function checkResults(body: Uint8Array, expected: readonly (string | number)[]):
     if (!isEqual) {
       throw new Violation(`a reply says otherwise than the history: expected ${result}, result kind ${kind}`)
     }
-    at += result === "ok" ? 1 : 9
+    at += bytes
   }
   if (at !== body.length) {
     throw new Violation("a reply has more results than its request has commands")
   }
 }
+
+const TEXT = new TextDecoder()
 
 function decodeValue(body: Uint8Array): string | undefined {
   const kind = body[0]
@@ -249,5 +317,5 @@ function decodeValue(body: Uint8Array): string | undefined {
   if (kind !== ResultKind.bytes) {
     throw new Violation(`a read answered with result kind ${String(kind)}`)
   }
-  return new TextDecoder().decode(body.subarray(5))
+  return TEXT.decode(body.subarray(5))
 }

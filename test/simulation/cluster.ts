@@ -1,443 +1,541 @@
 /**
- * A whole cluster in virtual time: production replicas and state machines, a faulty network, machines that crash with
- * the loss of everything they had, pause, and come back blank. One seed gives one run, byte for byte. A run has a
- * phase with faults and a phase without, in which everything must converge. Plane: control.
+ * A whole cluster in virtual time: production replicas and state machines, processes that crash with the loss of all
+ * they had, come back blank, pause, run slow and have clocks of their own, and clients. Everything that happens to a
+ * process passes here, and is checked here. What goes wrong and when is a driver's to say (swarm.ts, hold_back.ts).
+ * Plane: control.
  */
-import { createHash } from "node:crypto"
-import { arenaBytes } from "../../appliance/state_machine/arena.ts"
-import { createStateMachine } from "../../appliance/state_machine/state_machine.ts"
-import { Replica } from "../../appliance/replication/replica.ts"
-import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"
+import { assert } from "../../appliance/types/assert.ts"
+import { entryAt } from "../../appliance/replication/crash_vector.ts"
+import type { Configuration } from "../../appliance/replication/configuration.ts"
 import type { Message } from "../../appliance/replication/message.ts"
-import { crc32 } from "../../appliance/types/checksum.ts"
-import type { StateMachine } from "../../appliance/types/contracts.ts"
-import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
-import { StaticMemory } from "../../appliance/types/static_memory.ts"
+import { Checker } from "./checker.ts"
 import { SimulatedClient } from "./client.ts"
-import { History, Violation } from "./history.ts"
+import { EventTrace } from "./event_trace.ts"
+import { History, rankOf, Violation } from "./history.ts"
 import {
-  CLIENTS,
-  FAULT_PHASE_MS,
-  FORMATION_MS,
-  LIVENESS_PHASE_MS,
-  SIMULATED_LIMITS,
-  SIMULATED_PROCESS_LIMITS,
+  CLIENT_RETRY_MS,
+  CLIENT_RETRY_MS_DIRECT,
+  CLIENT_TICK_MS,
+  CLIENT_UNKNOWN_MS,
+  CLIENT_UNKNOWN_MS_DIRECT,
 } from "./limits.ts"
-import { Network, type NetworkFaults } from "./network.ts"
+import { bootProcess, describe, isOperational, ownEntry, type Process } from "./machine.ts"
+import { CLIENT_MASK, codeOf, keep } from "./message_kinds.ts"
+import { type Flight, Network } from "./network.ts"
+import { drawSetup, type Mode, type Setup, Stream, streamSeed } from "./setup.ts"
 
-export type SimulationOptions = {
+export type ClusterOptions = {
   readonly seed: number
-  readonly faultPhaseMs?: number
-  readonly trace?: (line: string) => void
+  readonly mode: Mode
+  readonly voters?: number | undefined
+  readonly trace?: ((line: string) => void) | undefined
 }
 
-export type SimulationResult = {
-  readonly seed: number
-  readonly voters: number
-  readonly failure: string | undefined
-  readonly virtual_ms: number
-  readonly events: number
-  readonly commits: number
-  readonly crashes: number
-  readonly view_changes: number
-  readonly recoveries: number
-  readonly checkpoints: number
-  readonly acknowledged: number
-  readonly reads: number
-  readonly unknown: number
-  /** Hash of every event: equal for equal seeds, or the simulator is not deterministic. */
-  readonly trace_digest: string
-}
+const NEVER = Number.POSITIVE_INFINITY
+/** Kinds of events in the trace's hash, beside the messages' codes. */
+const Kind = { tick: 100, boot: 101, crash: 102, commit: 103, action: 104, fenced: 105, client: 106 } as const
 
-type Machine = {
-  readonly replica: Replica
-  readonly stateMachine: StateMachine
-  commit: number
-  view: number
-  pausedUntil: number
-}
+export class Cluster {
+  readonly setup: Setup
+  readonly network: Network
+  readonly history: History
+  readonly trace: EventTrace
+  readonly clients: SimulatedClient[] = []
+  /** How often each thing was done to the cluster. */
+  readonly actions: Record<string, number> = {}
+  readonly totals = { view_changes: 0, recoveries: 0, checkpoints: 0, fenced: 0, stale: 0, crashes: 0, epochs: 0 }
+  now = 0
+  events = 0
+  /** The newest configuration that a process has entered. */
+  configuration: Configuration | undefined
+  /** The last to hand out a part of a checkpoint, and when. */
+  donor = { slot: -1, at: -NEVER }
+  /** A slot of the core that the convergence did not wait for; -1 for none. */
+  outOfReach = -1
+  readonly #options: ClusterOptions
+  readonly #checker: Checker
+  readonly #replicaRandom: PRNG
+  readonly #clientRandom: PRNG
+  /** Living processes, in the order in which they booted. */
+  #processes: Process[] = []
+  readonly #bootAt: Float64Array
+  /** Of each slot, the highest entry that a process of it has taken, in the newest epoch. */
+  readonly #entries: Float64Array
+  /** How often each slot has crashed: it decides what the adversary lets go of. */
+  readonly #deaths: Uint32Array
+  #boots = 0
+  #isFounded = false
+  /** A slot outside is left as it is: dead if dead. */
+  #core: readonly number[] | undefined
 
-const QUIET: NetworkFaults = {
-  loss: 0,
-  duplicate: 0,
-  replay: 0,
-  hold_back: 0,
-  corrupt: 0,
-  delay_ms_min: 1,
-  delay_ms_max: 5,
-}
-const TICK_MS = 10
-const TOKEN = "5".repeat(32)
-
-/** Runs one seed to its end or its first violation. */
-export function simulate(options: SimulationOptions): SimulationResult {
-  const simulation = new Simulation(options)
-  return simulation.run()
-}
-
-class Simulation {
-  readonly #options: SimulationOptions
-  readonly #random: PRNG
-  readonly #voters: number
-  readonly #network: Network
-  readonly #history = new History()
-  readonly #machines: (Machine | undefined)[]
-  readonly #bootAt: number[]
-  readonly #clients: SimulatedClient[] = []
-  readonly #weights: { crash: number; partition: number; pause: number; heal: number }
-  readonly #trace = createHash("sha256")
-  readonly #limits: ClusterLimits = SIMULATED_LIMITS
-  readonly #processLimits: ProcessLimits = SIMULATED_PROCESS_LIMITS
-  readonly #totals = { view_changes: 0, recoveries: 0, checkpoints: 0 }
-  #now = 0
-  #events = 0
-  #crashes = 0
-  #formed = false
-
-  constructor(options: SimulationOptions) {
+  constructor(options: ClusterOptions) {
+    const random = new PRNG(streamSeed(options.seed, Stream.setup))
     this.#options = options
-    this.#random = new PRNG(options.seed)
-    this.#voters = [1, 3, 3, 3, 3, 5, 5][this.#random.below(7)] ?? 3
-    this.#machines = new Array<Machine | undefined>(this.#voters).fill(undefined)
-    this.#bootAt = Array.from({ length: this.#voters }, () => this.#random.below(500))
-    // Swarm: each seed draws which faults it has and how often, so that runs differ in kind (rule 31).
-    const pick = (values: readonly number[]): number => values[this.#random.below(values.length)] ?? 0
-    this.#network = new Network({
-      random: this.#random,
-      voters: this.#voters,
-      faults: {
-        loss: pick([0, 0, 10, 50, 150, 300]),
-        duplicate: pick([0, 0, 20, 100]),
-        replay: pick([0, 0, 20, 100]),
-        hold_back: pick([0, 0, 100, 400]),
-        corrupt: pick([0, 0, 5, 30]),
-        delay_ms_min: pick([0, 1, 5]),
-        delay_ms_max: pick([5, 20, 60, 150]),
-      },
-    })
-    this.#weights = {
-      crash: pick([20, 60, 120, 250]),
-      partition: pick([0, 10, 40, 80]),
-      pause: pick([0, 10, 40]),
-      heal: pick([20, 60, 150]),
+    this.setup = drawSetup(random, options.mode, options.voters)
+    const { limits, machines, clients } = this.setup
+    this.trace = new EventTrace(options.trace)
+    this.history = new History(limits.sessions_max)
+    this.#checker = new Checker(this.history, limits)
+    this.network = new Network({ random: new PRNG(streamSeed(options.seed, Stream.network)), limits })
+    this.#replicaRandom = new PRNG(streamSeed(options.seed, Stream.replicas))
+    this.#clientRandom = new PRNG(streamSeed(options.seed, Stream.clients))
+    this.#bootAt = new Float64Array(limits.slots_max).fill(NEVER)
+    this.#entries = new Float64Array(limits.slots_max)
+    this.#deaths = new Uint32Array(limits.slots_max)
+    for (let slot = 0; slot < machines; slot += 1) {
+      this.#bootAt[slot] = random.below(500)
     }
-    for (let id = 0; id < CLIENTS; id += 1) {
-      this.#clients.push(
-        new SimulatedClient({ id, random: this.#random, history: this.#history, voters: this.#voters }),
+    const isDirect = options.mode === "hold_back"
+    for (let id = 0; id < clients; id += 1) {
+      this.clients.push(
+        new SimulatedClient({
+          id,
+          random: this.#clientRandom,
+          history: this.history,
+          slots: machines,
+          retryMs: isDirect ? CLIENT_RETRY_MS_DIRECT : CLIENT_RETRY_MS,
+          unknownMs: isDirect ? CLIENT_UNKNOWN_MS_DIRECT : CLIENT_UNKNOWN_MS,
+        }),
       )
     }
   }
 
-  run(): SimulationResult {
-    let failure: string | undefined
-    try {
-      this.#runUntil(FORMATION_MS, false)
-      this.#runUntil(FORMATION_MS + (this.#options.faultPhaseMs ?? FAULT_PHASE_MS), true)
-      this.#converge()
-    } catch (error) {
-      // A violation or an assertion of the code under test: both end the run, and the seed repeats it.
-      failure = error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error)
+  // ---------------------------------------------------------------- what a driver asks
+
+  get processes(): readonly Process[] {
+    return this.#processes
+  }
+
+  get isFounded(): boolean {
+    return this.#isFounded
+  }
+
+  /** The youngest living process of a slot. */
+  at(slot: number): Process | undefined {
+    return this.#processes.findLast((process) => process.slot === slot)
+  }
+
+  deathsOf(slot: number): number {
+    return this.#deaths[slot] ?? 0
+  }
+
+  /** Slots that vote in the newest epoch. */
+  voterSlots(): readonly number[] {
+    const voters = this.configuration?.voters.map((member) => member.slot)
+    return voters ?? Array.from({ length: this.setup.voters }, (_, slot) => slot)
+  }
+
+  get faults(): number {
+    return (this.voterSlots().length - 1) / 2
+  }
+
+  /**
+   * The slot remembers: its youngest process is past recovery, in the newest epoch, and the latest incarnation. A slot
+   * whose young twin has not recovered counts as down, though the old process goes on.
+   */
+  isUp(slot: number): boolean {
+    const process = this.at(slot)
+    if (process === undefined || process.replica.epoch !== (this.configuration?.epoch ?? 0)) {
+      return false
     }
-    for (const machine of this.#machines) {
-      this.#count(machine)
+    return isOperational(process) && ownEntry(process) === this.#entries[slot]
+  }
+
+  upCount(): number {
+    return this.voterSlots().filter((slot) => this.isUp(slot)).length
+  }
+
+  /** Without breaking the promise of at most f down or recovering: who is down already may die again. */
+  mayCrash(slot: number): boolean {
+    const voters = this.voterSlots()
+    if (!voters.includes(slot) || !this.isUp(slot)) {
+      return true
     }
-    const sum = (pickCount: (client: SimulatedClient) => number): number =>
-      this.#clients.reduce((total, client) => total + pickCount(client), 0)
-    return {
-      seed: this.#options.seed,
-      voters: this.#voters,
-      failure,
-      virtual_ms: this.#now,
-      events: this.#events,
-      commits: this.#history.op,
-      crashes: this.#crashes,
-      ...this.#totals,
-      acknowledged: sum((client) => client.counts.acknowledged),
-      reads: sum((client) => client.counts.reads),
-      unknown: sum((client) => client.counts.unknown),
-      trace_digest: this.#trace.digest("hex").slice(0, 32),
+    return voters.length - this.upCount() < this.faults
+  }
+
+  /** The primary of the newest view that has one. */
+  primary(): Process | undefined {
+    let newest: Process | undefined
+    for (const process of this.#processes) {
+      const { isPrimary, epoch, view } = process.replica
+      if (isPrimary && (newest === undefined || rankOf(epoch, view) >= rankOf(newest.epoch, newest.view))) {
+        newest = process
+      }
+    }
+    return newest
+  }
+
+  count(action: string): void {
+    this.actions[action] = (this.actions[action] ?? 0) + 1
+    this.events += 1
+    this.trace.note(Kind.action, action.length, action.charCodeAt(0), this.now)
+    if (this.trace.isHeard) {
+      this.trace.say(`${this.now} -- ${action}`)
     }
   }
 
-  #runUntil(end: number, faults: boolean): void {
-    while (this.#now < end) {
-      this.#step(faults)
+  // ---------------------------------------------------------------- what a driver does
+
+  /** All processes of the slot are gone, with everything that they had. The slot comes back at `bootAt`. */
+  crash(slot: number, bootAt: number): void {
+    for (const process of this.#processes.filter((other) => other.slot === slot)) {
+      this.#remove(process)
+    }
+    this.#deaths[slot] = this.deathsOf(slot) + 1
+    this.totals.crashes += 1
+    this.#bootAt[slot] = bootAt
+    this.trace.note(Kind.crash, slot, this.now, bootAt === NEVER ? 0 : bootAt)
+    if (this.trace.isHeard) {
+      this.trace.say(`${this.now} ${slot} crashes`)
     }
   }
 
-  #step(faults: boolean): void {
-    this.#now += 1
-    if (this.#now % TICK_MS === 0) {
-      if (faults && this.#now % (10 * TICK_MS) === 0) {
-        this.#injectFaults()
-      }
-      this.#tickAll()
-    }
-    for (
-      let delivery = this.#network.next(this.#now);
-      delivery !== undefined;
-      delivery = this.#network.next(this.#now)
-    ) {
-      this.#deliver(delivery.to, delivery.message)
-    }
+  /** A second process of the slot begins, blank, while the first lives on. */
+  twin(slot: number): void {
+    const old = this.at(slot)
+    assert(old !== undefined, "cluster: a twin has someone to be a twin of")
+    this.#boot(slot)
   }
 
-  // ---------------------------------------------------------------- events
-
-  #tickAll(): void {
-    for (let slot = 0; slot < this.#voters; slot += 1) {
-      const machine = this.#machines[slot]
-      if (machine === undefined) {
-        if (this.#now >= (this.#bootAt[slot] ?? 0)) {
-          this.#boot(slot)
-        }
-      } else if (this.#now >= machine.pausedUntil) {
-        machine.replica.tick(this.#now)
-        this.#after(slot)
-      }
-    }
-    for (const client of this.#clients) {
-      if (this.#machines[client.home] === undefined) {
-        client.moveTo(this.#random.below(this.#voters))
-        continue
-      }
-      const ask = client.tick(this.#now)
-      if (ask !== undefined) {
-        this.#route(client.home, ask.to, ask.message)
-      }
-    }
-  }
-
-  #deliver(to: number, message: Message): void {
-    const machine = this.#machines[to]
-    if (machine === undefined) {
+  /** Runs the process's clock up to now; it may have stood still or run fast. */
+  advanceClock(process: Process): void {
+    if (this.now <= process.readAt) {
       return
     }
-    if (this.#now < machine.pausedUntil) {
-      // A stalled process reads what lay in its socket when it wakes.
-      this.#network.send(to, message, machine.pausedUntil)
+    process.clock += (this.now - process.readAt) * process.rate
+    process.readAt = this.now
+  }
+
+  /** One millisecond of virtual time. */
+  step(): void {
+    this.now += 1
+    this.network.step((flight) => this.deliver(flight))
+    for (let slot = 0; slot < this.#bootAt.length; slot += 1) {
+      if (this.now >= (this.#bootAt[slot] ?? NEVER)) {
+        this.#boot(slot)
+      }
+    }
+    // Whoever dies on the way leaves the list; a copy is walked only then.
+    for (const process of this.#processes) {
+      if (this.now >= process.tickAt) {
+        this.#tick(process)
+      }
+    }
+    if (this.now % CLIENT_TICK_MS === 0 && this.#isFounded) {
+      this.#tickClients()
+    }
+  }
+
+  deliver(flight: Flight): void {
+    const { to, message, code } = flight
+    if (((1 << code) & CLIENT_MASK) !== 0 && (message.type === "reply" || message.type === "read_reply")) {
+      this.#deliverReply(to, message)
       return
     }
-    this.#events += 1
-    this.#note(`${this.#now} ${message.from}>${to} ${message.type} ${"view" in message ? message.view : ""}`)
-    if (message.type === "reply" || message.type === "read_reply") {
-      for (const client of this.#clients) {
-        if (client.home === to) {
-          client.receive(message, this.#now)
-        }
+    const process = this.#receiverOf(to)
+    if (process === undefined) {
+      return
+    }
+    if (this.now < process.pausedUntil) {
+      // A stalled process reads what lay in its sockets when it wakes.
+      if (process.pausedUntil !== NEVER) {
+        this.network.enqueueAfter(flight, process.pausedUntil - this.now)
       }
       return
     }
-    machine.replica.receive(message)
-    this.#after(to)
-  }
-
-  #route(from: number, to: number, message: Message): void {
-    if (from === to) {
-      this.#deliver(to, message)
-    } else {
-      this.#network.send(to, message, this.#now)
+    this.events += 1
+    const view = "view" in message ? message.view : 0
+    this.trace.note(code, message.from * 16 + to, view, this.now)
+    if (this.trace.isHeard) {
+      this.trace.say(`${this.now} ${message.from}>${to} ${brief(message)}`)
     }
-  }
-
-  /** After every event of a machine: what it committed is checked, what it says is sent. */
-  #after(slot: number): void {
-    const machine = this.#machines[slot]
-    if (machine === undefined) {
-      return
+    if (message.type === "request" || message.type === "read") {
+      this.#checker.noteAsked(message)
+    } else if (message.type === "checkpoint_chunk") {
+      this.donor = { slot: message.from, at: this.now }
     }
-    this.#check(slot, machine)
-    for (let out = machine.replica.takeOutgoing(); out !== undefined; out = machine.replica.takeOutgoing()) {
-      if (out.to === slot) {
-        this.#deliver(slot, cloneReply(out.message))
-      } else {
-        this.#network.send(out.to, out.message, this.#now)
-      }
-    }
-    if (machine.replica.status === "normal" && !this.#formed) {
-      this.#formed = true
-      this.#note(`${this.#now} formed by ${slot}`)
-    }
-    if (machine.replica.status === "fenced") {
-      this.#note(`${this.#now} ${slot} fenced`)
-      this.#crash(slot)
-    }
-  }
-
-  #check(slot: number, machine: Machine): void {
-    const { replica } = machine
-    if (replica.commit < machine.commit || replica.view < machine.view) {
-      throw new Violation(`slot ${slot}: commit or view number fell`)
-    }
-    if (replica.counters.divergent_entry > 0) {
-      throw new Violation(`slot ${slot}: a peer has another entry of this very view`)
-    }
-    machine.view = replica.view
-    if (replica.commit === machine.commit) {
-      return
-    }
-    for (let op = machine.commit + 1; op <= replica.commit; op += 1) {
-      const entry = replica.log.entry(op)
-      if (entry !== undefined) {
-        this.#history.committed(slot, entry)
-      }
-    }
-    machine.commit = replica.commit
-    const checksum = replica.log.checksum(replica.commit)
-    if (checksum !== undefined) {
-      this.#history.checkChecksum(slot, replica.commit, checksum)
-    }
-    if (replica.commit % 4 === 0) {
-      const { arena } = machine.stateMachine
-      this.#history.checkDigest(slot, replica.commit, crc32(arena, 0, arena.length))
-    }
-    this.#note(`${this.#now} ${slot} commit ${replica.commit}`)
-  }
-
-  // ---------------------------------------------------------------- machines
-
-  #boot(slot: number): void {
-    const memory = new StaticMemory()
-    const arena = memory.allocate("arena", arenaBytes(this.#limits))
-    const stateMachine = createStateMachine({ limits: this.#limits, arena })
-    const replica = new Replica({
-      slot,
-      voters: this.#voters,
-      generation: 1,
-      // The boot server hands the token out only until the cluster has been founded.
-      token: this.#formed ? "" : TOKEN,
-      limits: this.#limits,
-      processLimits: this.#processLimits,
-      stateMachine,
-      memory: allocateReplicaMemory(memory, {
-        limits: this.#limits,
-        processLimits: this.#processLimits,
-        arenaBytes: arena.length,
-      }),
-      digest: (prefix, bytes, start, end) => {
-        const hash = createHash("sha256").update(prefix)
-        return hash.update(bytes.subarray(start, end)).digest("hex").slice(0, 32)
-      },
-      random: () => this.#random.u32(),
-    })
-    this.#machines[slot] = { replica, stateMachine, commit: 0, view: 0, pausedUntil: 0 }
-    this.#note(`${this.#now} ${slot} boots`)
-    replica.tick(this.#now)
-    this.#after(slot)
-  }
-
-  /** Everything that the machine had is gone. */
-  #crash(slot: number): void {
-    this.#count(this.#machines[slot])
-    this.#machines[slot] = undefined
-    this.#bootAt[slot] = this.#now + this.#random.between(20, 1_500)
-    this.#crashes += 1
-    this.#note(`${this.#now} ${slot} crashes`)
-    this.#network.releaseHeld(this.#now + this.#random.between(0, 2_500))
-  }
-
-  #count(machine: Machine | undefined): void {
-    if (machine !== undefined) {
-      this.#totals.view_changes += machine.replica.counters.view_changes
-      this.#totals.recoveries += machine.replica.counters.recoveries
-      this.#totals.checkpoints += machine.replica.counters.checkpoints_received
-    }
-  }
-
-  /** Machines that are down or have not recovered: the protocol promises to live with at most f of them. */
-  #down(): number {
-    return this.#machines.filter((machine) => machine === undefined || machine.replica.status === "recovering").length
-  }
-
-  /** Whom a fault hits: the newest primary, the one before it, or anyone. */
-  #victim(): number {
-    let view = 0
-    for (const machine of this.#machines) {
-      if (machine?.replica.status === "normal") {
-        view = Math.max(view, machine.replica.view)
-      }
-    }
-    const choice = this.#random.below(3)
-    return choice === 0 ? this.#random.below(this.#voters) : (view + this.#voters - (choice - 1)) % this.#voters
-  }
-
-  #injectFaults(): void {
-    const faults = (this.#voters - 1) / 2
-    if (this.#random.chance(this.#weights.crash, 1000)) {
-      const slot = this.#victim()
-      const machine = this.#machines[slot]
-      // Who has not recovered counts as down already, and may well die again before it has.
-      if (machine !== undefined && (machine.replica.status === "recovering" || this.#down() < faults)) {
-        this.#crash(slot)
-      }
-    }
-    if (this.#random.chance(this.#weights.partition, 1000)) {
-      const from = this.#victim()
-      const isSymmetric = this.#random.chance(1, 2)
-      // All links of one machine, or some of them.
-      const cuts = this.#random.chance(1, 2) ? 3 : 1
-      for (let to = 0; to < this.#voters; to += 1) {
-        if (to !== from && this.#random.chance(cuts, 3)) {
-          this.#network.setCut({ from, to, cut: true })
-          this.#network.setCut({ from: to, to: from, cut: isSymmetric })
-        }
-      }
-    }
-    if (this.#random.chance(this.#weights.heal, 1000)) {
-      this.#network.healAll()
-    }
-    if (this.#random.chance(this.#weights.pause, 1000)) {
-      const machine = this.#machines[this.#random.below(this.#voters)]
-      if (machine !== undefined) {
-        machine.pausedUntil = this.#now + this.#random.between(50, 3_000)
-      }
-    }
+    process.replica.receive(message)
+    this.#after(process)
   }
 
   // ---------------------------------------------------------------- liveness
 
-  /** No more faults: every machine must become a member of one view, and every client must be served again. */
-  #converge(): void {
-    this.#network.healAll()
-    this.#network.faults = QUIET
-    this.#network.releaseHeld(this.#now)
-    const before = this.#clients.map(served)
-    const end = this.#now + LIVENESS_PHASE_MS
-    while (this.#now < end) {
-      this.#step(false)
-      if (this.#now % 100 === 0 && this.#hasConverged(before)) {
+  /** From now on these slots are whole, and nothing else changes any more. */
+  heal(core: readonly number[]): void {
+    this.#core = core
+    this.network.healCore(core)
+    for (const process of this.#processes) {
+      this.advanceClock(process)
+      if (core.includes(process.slot)) {
+        process.pausedUntil = 0
+        process.tickMs = 10
+        process.rate = 1
+        process.tickAt = Math.min(process.tickAt, this.now)
+      } else if (process.pausedUntil > this.now) {
+        process.pausedUntil = NEVER
+        process.tickAt = NEVER
+      }
+    }
+    for (let slot = 0; slot < this.#bootAt.length; slot += 1) {
+      if (core.includes(slot)) {
+        this.#bootAt[slot] = this.#bootAt[slot] === NEVER ? NEVER : Math.min(this.#bootAt[slot] ?? 0, this.now + 100)
+      } else {
+        this.#bootAt[slot] = NEVER
+      }
+    }
+    for (const client of this.clients) {
+      if (!core.includes(client.home)) {
+        client.moveTo(core[this.#clientRandom.below(core.length)] ?? 0)
+      }
+    }
+  }
+
+  /** Why the core has not converged yet; undefined when all its voters are members of one view with equal states. */
+  divergence(core: readonly number[], isQuiet: boolean): string | undefined {
+    const voters = core.filter((slot) => this.voterSlots().includes(slot) && !this.isOutOfReach(slot, core))
+    const first = this.at(voters[0] ?? 0)
+    if (first === undefined) {
+      return `slot ${voters[0]} is down`
+    }
+    for (const slot of voters) {
+      const process = this.at(slot)
+      if (process === undefined) {
+        return `slot ${slot} is down`
+      }
+      const { replica } = process
+      if (replica.status !== "normal" || rankOf(process.epoch, process.view) !== rankOf(first.epoch, first.view)) {
+        return describe(process)
+      }
+      if (isQuiet && replica.commit !== first.replica.commit) {
+        return `commit ${replica.commit} and ${first.replica.commit}: ${describe(process)}`
+      }
+    }
+    if (isQuiet) {
+      for (const slot of voters) {
+        const process = this.at(slot)
+        assert(process !== undefined, "cluster: it lived a moment ago")
+        this.#checker.checkArena(process)
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * Excused: who is cut off from a primary outside the core that all others are content with can neither recover (rule
+   * 19 wants that primary's answer) nor hear what is committed, and its clients are not served.
+   */
+  isOutOfReach(slot: number, core: readonly number[]): boolean {
+    const primary = this.primary()?.slot ?? slot
+    if (core.includes(primary)) {
+      return false
+    }
+    const isOut = this.network.isCut(primary, slot) || this.network.isCut(slot, primary)
+    this.outOfReach = isOut ? slot : this.outOfReach
+    return isOut
+  }
+
+  /** Counters of the dead and the living. */
+  finish(): void {
+    for (const process of this.#processes) {
+      this.#addCounters(process)
+    }
+  }
+
+  describe(): string {
+    return this.#processes.map(describe).join("\n")
+  }
+
+  // ---------------------------------------------------------------- processes
+
+  #boot(slot: number): void {
+    this.#bootAt[slot] = NEVER
+    const process = bootProcess({
+      id: this.#boots,
+      slot,
+      founders: this.setup.voters,
+      mayFound: !this.#isFounded,
+      limits: this.setup.limits,
+      random: this.#replicaRandom,
+      now: this.now,
+    })
+    this.#boots += 1
+    for (const other of this.#processes) {
+      if (other.slot === slot) {
+        other.hasTwin = true
+        process.hasTwin = true
+      }
+    }
+    this.#processes = [...this.#processes, process]
+    this.trace.note(Kind.boot, slot, process.id, this.now)
+    if (this.trace.isHeard) {
+      this.trace.say(`${this.now} ${slot}#${process.id} boots`)
+    }
+    this.#tick(process)
+  }
+
+  #remove(process: Process): void {
+    this.#processes = this.#processes.filter((other) => other !== process)
+    this.#addCounters(process)
+  }
+
+  #addCounters(process: Process): void {
+    const { counters } = process.replica
+    this.totals.view_changes += counters.view_changes
+    this.totals.recoveries += counters.recoveries
+    this.totals.checkpoints += counters.checkpoints_received
+    this.totals.stale += counters.stale_incarnation
+  }
+
+  #tick(process: Process): void {
+    process.tickAt = this.now + process.tickMs
+    if (this.now < process.pausedUntil) {
+      process.tickAt = process.pausedUntil
+      return
+    }
+    if (process.rate === 0) {
+      process.readAt = Math.max(process.readAt, this.now)
+      return
+    }
+    this.events += 1
+    this.advanceClock(process)
+    this.trace.note(Kind.tick, process.id, this.now, 0)
+    process.replica.tick(Math.floor(process.clock))
+    this.#after(process)
+  }
+
+  /** Whom a message to the slot reaches: of two processes mostly the younger, sometimes the older. */
+  #receiverOf(slot: number): Process | undefined {
+    const youngest = this.at(slot)
+    if (youngest === undefined || !youngest.hasTwin) {
+      return youngest
+    }
+    const others = this.#processes.filter((process) => process.slot === slot && process !== youngest)
+    const isCore = this.#core?.includes(slot) === true
+    if (others.length === 0 || isCore || this.#clientRandom.chance(2, 3)) {
+      return youngest
+    }
+    return others[this.#clientRandom.below(others.length)]
+  }
+
+  /** After every event of a process: what it did is checked, what it says is sent. */
+  #after(process: Process): void {
+    const hasCommitted = this.#checker.check(process)
+    const { replica, slot } = process
+    if (hasCommitted) {
+      this.trace.note(Kind.commit, process.id, replica.commit, replica.view)
+    }
+    this.#noteStanding(process)
+    for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
+      this.#send(process, out.to, out.message)
+    }
+    if (replica.counters.outbox_dropped > 0) {
+      throw new Violation(`slot ${slot}: one event left more messages than the outbox holds`)
+    }
+    if (replica.status === "fenced" && this.#processes.includes(process)) {
+      this.#fence(process)
+    }
+  }
+
+  #noteStanding(process: Process): void {
+    const { replica, slot } = process
+    if (!process.isStarted && replica.status === "normal") {
+      process.isStarted = true
+      this.#isFounded = true
+    }
+    const { configuration, status } = replica
+    const isNewer = this.configuration === undefined || configuration.epoch > this.configuration.epoch
+    if (isNewer && status === "normal") {
+      this.totals.epochs += this.configuration === undefined ? 0 : 1
+      this.configuration = configuration
+      this.#entries.fill(0)
+    }
+    if (replica.epoch === this.configuration?.epoch && replica.incarnation > 0) {
+      this.#entries[slot] = Math.max(this.#entries[slot] ?? 0, entryAt(replica.cv, slot))
+    }
+  }
+
+  #fence(process: Process): void {
+    this.trace.note(Kind.fenced, process.id, this.now, 0)
+    if (this.trace.isHeard) {
+      this.trace.say(`${this.now} ${process.slot}#${process.id} is fenced`)
+    }
+    if (!process.hasTwin) {
+      throw new Violation(`a process that never had a twin is fenced: ${describe(process)}`)
+    }
+    this.totals.fenced += 1
+    this.#remove(process)
+    if (this.at(process.slot) === undefined) {
+      this.#bootAt[process.slot] = this.now + 100
+    }
+  }
+
+  #send(process: Process, to: number, message: Message): void {
+    const code = codeOf(message.type)
+    if (message.type === "reply" || message.type === "read_reply") {
+      this.#checker.noteAnswered(message)
+    }
+    const flight = { to, message: keep(message), sender: process.id, code }
+    if (to === process.slot) {
+      this.deliver(flight)
+    } else if (this.#options.mode === "hold_back" && ((1 << code) & CLIENT_MASK) !== 0) {
+      this.network.enqueueAfter(flight, 1)
+    } else {
+      this.network.send(flight)
+    }
+  }
+
+  // ---------------------------------------------------------------- clients
+
+  #tickClients(): void {
+    for (const client of this.clients) {
+      if (this.at(client.home) === undefined) {
+        this.#moveClient(client)
+        continue
+      }
+      const ask = client.tick(this.now)
+      if (ask !== undefined) {
+        const flight = { to: ask.to, message: ask.message, sender: -1, code: codeOf(ask.message.type) }
+        const isDirect = this.#options.mode === "hold_back" || ask.to === client.home
+        if (isDirect) {
+          this.deliver(flight)
+        } else {
+          this.network.send(flight)
+        }
+      }
+    }
+  }
+
+  /** The client dies with its machine, or on its own, and begins anew elsewhere. */
+  #moveClient(client: SimulatedClient): void {
+    const living = this.#core ?? Array.from({ length: this.setup.machines }, (_, slot) => slot)
+    client.moveTo(living[this.#clientRandom.below(living.length)] ?? 0)
+  }
+
+  crashClient(): void {
+    const client = this.clients[this.#clientRandom.below(this.clients.length)]
+    assert(client !== undefined, "cluster: there are clients")
+    this.#moveClient(client)
+  }
+
+  #deliverReply(to: number, message: Message & { type: "reply" | "read_reply" }): void {
+    this.events += 1
+    this.trace.note(Kind.client, to, codeOf(message.type), this.now)
+    for (const client of this.clients) {
+      if (client.home === to && client.receive(message, this.now)) {
         return
       }
     }
-    const states = this.#machines.map((machine) => (machine === undefined ? "down" : describeReplica(machine.replica)))
-    throw new Violation(`no convergence within ${LIVENESS_PHASE_MS} ms without faults: ${states.join("; ")}`)
-  }
-
-  #hasConverged(before: readonly number[]): boolean {
-    const view = this.#machines[0]?.replica.view
-    const isOneView = this.#machines.every(
-      (machine) => machine?.replica.status === "normal" && machine.replica.view === view,
-    )
-    const isServed = this.#clients.every((client, index) => served(client) > (before[index] ?? 0))
-    return isOneView && isServed
-  }
-
-  #note(line: string): void {
-    this.#trace.update(line)
-    this.#options.trace?.(line)
   }
 }
 
-function describeReplica(replica: Replica): string {
-  const { status, phase, view, op, commit } = replica
-  return `${status}/${phase} view ${view} op ${op} commit ${commit}`
-}
-
-function served(client: SimulatedClient): number {
-  return client.counts.acknowledged + client.counts.reads
-}
-
-function cloneReply(message: Message): Message {
-  return "body" in message ? { ...message, body: message.body.slice() } : message
+function brief(message: Message): string {
+  const parts: string[] = [message.type]
+  for (const [name, value] of Object.entries(message)) {
+    if (typeof value === "number" && name !== "from" && name !== "nonce") {
+      parts.push(`${name} ${value}`)
+    }
+  }
+  return "header" in message ? `${parts.join(" ")} op ${message.header.op}` : parts.join(" ")
 }

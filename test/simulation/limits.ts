@@ -1,9 +1,10 @@
 /**
- * Bounds of the simulator: small cluster limits, so that rings wrap and tables fill within seconds of virtual time.
- * Plane: control.
+ * Bounds of the simulator: small cluster limits, so that rings wrap, pipelines fill and sessions are evicted within
+ * seconds of virtual time, and how long a run may be. Plane: control.
  */
 import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
 
+/** What every run has; pipeline and ring are drawn by the seed (setup.ts). */
 export const SIMULATED_LIMITS: ClusterLimits = {
   slots_max: 8,
   pipeline_max: 4,
@@ -14,14 +15,14 @@ export const SIMULATED_LIMITS: ClusterLimits = {
   batch_commands_max: 8,
   session_reply_bytes_max: 256,
   read_reply_bytes_max: 256,
-  sessions_max: 12,
+  sessions_max: 6,
   machines_max: 2,
   kv_entries_max: 32,
-  kv_slab_bytes: 16 * 1024,
+  kv_slab_bytes: 8 * 1024,
   key_bytes_max: 32,
   value_bytes_max: 64,
   pulse_keys_max: 4,
-  chunk_bytes: 8 * 1024,
+  chunk_bytes: 4 * 1024,
 }
 
 export const SIMULATED_PROCESS_LIMITS: ProcessLimits = {
@@ -44,18 +45,53 @@ export const SIMULATED_PROCESS_LIMITS: ProcessLimits = {
   chunks_in_flight_max: 4,
 }
 
-/** Virtual milliseconds with faults, and at most as many without to converge in. */
-export const FAULT_PHASE_MS = 20_000
-export const LIVENESS_PHASE_MS = 60_000
+/** What a random seed must reach to count (rule 36). */
+export const COUNTS_COMMITS = 1_000
+export const COUNTS_CRASHES = 20
+export const COUNTS_VIEW_CHANGES = 5
+
+/** Virtual milliseconds: founding; the phase with faults, which ends when the seed counts; and what convergence may take. */
 export const FORMATION_MS = 5_000
+export const SAFETY_MS_MIN = 20_000
+export const SAFETY_MS_MAX = 400_000
+export const LIVENESS_MS_MAX = 60_000
+/** Without a majority nothing may be answered for this long. */
+export const SEALED_MS = 8_000
 
-export const CLIENTS = 8
+/** A replica's clock, a client's, and how often faults are drawn. */
+export const TICK_MS = 10
+export const CLIENT_TICK_MS = 5
+export const FAULT_MS = 50
+
+/** Clients of a run: one session each, one request in flight. */
+export const CLIENTS_MIN = 3
+export const CLIENTS_MAX = 6
 /** A client that has waited this long without an answer asks another replica; same number, same bytes. */
-export const CLIENT_RETRY_MS = 400
+export const CLIENT_RETRY_MS = 300
 /** After this long its request's outcome is unknown; it goes on with a new session. */
-export const CLIENT_UNKNOWN_MS = 4_000
+export const CLIENT_UNKNOWN_MS = 3_000
+/** The same where the adversary decides who hears whom: it must not wait long for a client that it has cut off. */
+export const CLIENT_RETRY_MS_DIRECT = 40
+export const CLIENT_UNKNOWN_MS_DIRECT = 500
 
-/** Messages in the air, kept for replay, and held back by the adversary. */
-export const IN_FLIGHT_MAX = 20_000
-export const REPLAY_MAX = 256
-export const HELD_MAX = 64
+/** Milliseconds ahead that the network can deliver; a power of two. */
+export const WHEEL_MS = 8_192
+/** Messages in the air: what is more is lost. */
+export const IN_FLIGHT_MAX = 4_000
+/** Old messages kept of each slot, to be sent again after it has rebooted. */
+export const OLD_MAX = 96
+/** One message in this many goes through the production codec on its way. */
+export const CODEC_SAMPLE = 64
+/** What the adversary holds back at most. */
+export const BAG_MAX = 600
+
+/** Events of a run: one that loops must end. */
+export const EVENTS_MAX = 5_000_000
+/** Runs that looking for the shortest failing prefix may take. */
+export const SHRINK_RUNS_MAX = 40
+
+/** Threads of a run of many seeds. */
+export const JOBS_DEFAULT = 2
+export const JOBS_MAX = 64
+/** How often a long run says how far it is. */
+export const PROGRESS_MS = 5_000

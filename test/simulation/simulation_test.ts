@@ -1,38 +1,28 @@
-/** The bounded simulation of every test run: SEEDS runs from a base that moves with nothing, so a failure repeats. */
+/** The bounded simulation of every test run: seeds from a base that moves with nothing, so a failure repeats. */
 import { describe, expect, test } from "vitest"
-import { simulate } from "./cluster.ts"
+import { reportOf } from "./report.ts"
+import { runSeeds } from "./pool.ts"
+import { simulate } from "./simulate.ts"
 
-const SEEDS = 200
-const SEEDS_A_TEST = 25
-/** Seeds that failed once stay. 759: two members in different views wished to leave in vain. */
-const REGRESSIONS = [759]
+const JOBS = 2
+const SWARM_SEEDS = 60
 
 describe("simulation", () => {
-  for (let first = 1; first <= SEEDS; first += SEEDS_A_TEST) {
-    test(`seeds ${first} to ${first + SEEDS_A_TEST - 1}`, { timeout: 120_000 }, () => {
-      let crashes = 0
-      let commits = 0
-      for (let seed = first; seed < first + SEEDS_A_TEST; seed += 1) {
-        const result = simulate({ seed })
-        expect(result.failure, `npm run simulate -- --seed ${seed}`).toBeUndefined()
-        crashes += result.crashes
-        commits += result.commits
-      }
-      // A simulation that reached nothing proves nothing.
-      expect(crashes).toBeGreaterThan(0)
-      expect(commits).toBeGreaterThan(1_000)
-    })
-  }
-
-  test.each(REGRESSIONS)("seed %i, which failed once", { timeout: 60_000 }, (seed) => {
-    expect(simulate({ seed }).failure).toBeUndefined()
+  test("swarm: no seed fails, all count, every fault is reached", { timeout: 240_000 }, async () => {
+    const results = await runSeeds({ first: 1, last: SWARM_SEEDS, mode: "swarm", jobs: JOBS })
+    const report = reportOf(results, 1)
+    for (const result of results) {
+      expect(result.failure, `npm run simulate -- --seed ${result.seed} --mode swarm`).toBeUndefined()
+    }
+    expect(results.length).toBe(SWARM_SEEDS)
+    expect(report.not_counted.length).toBeLessThan(SWARM_SEEDS / 10)
   })
 
   test("one seed gives one run, event by event", { timeout: 60_000 }, () => {
-    for (const seed of [3, 5, 8]) {
-      const first = simulate({ seed })
-      const second = simulate({ seed })
-      expect(first.events).toBeGreaterThan(100)
+    for (const seed of [3, 5]) {
+      const first = simulate({ seed, mode: "swarm" })
+      const second = simulate({ seed, mode: "swarm" })
+      expect(first.events).toBeGreaterThan(10_000)
       expect(second).toEqual(first)
     }
   })

@@ -1,0 +1,73 @@
+/** What a run of many seeds says of itself: medians, faults, and which seeds do not count. Plane: control. */
+import type { SimulationResult } from "./simulate.ts"
+
+export type Report = {
+  readonly seeds: number
+  readonly counted: number
+  /** Seeds that did not reach what rule 36 asks of them. */
+  readonly not_counted: readonly number[]
+  readonly failed: readonly number[]
+  readonly majority_lost: number
+  readonly primary_out_of_reach: number
+  readonly seconds: number
+  readonly events_per_second: number
+  readonly medians: Readonly<Record<string, number>>
+  readonly faults: Readonly<Record<string, number>>
+}
+
+const MEDIANS = [
+  "virtual_ms",
+  "events",
+  "commits",
+  "crashes",
+  "view_changes",
+  "recoveries",
+  "checkpoints",
+  "epochs",
+  "stale_messages",
+  "reads",
+  "unknown",
+] as const
+
+export function reportOf(results: readonly SimulationResult[], seconds: number): Report {
+  const faults: Record<string, number> = {}
+  for (const result of results) {
+    for (const [name, count] of Object.entries(result.faults)) {
+      const fault = name.startsWith("core of") ? "core" : name
+      faults[fault] = (faults[fault] ?? 0) + count
+    }
+  }
+  const medians: Record<string, number> = {}
+  for (const name of MEDIANS) {
+    medians[name] = results.map((result) => result[name]).sort((a, b) => a - b)[results.length >> 1] ?? 0
+  }
+  return {
+    seeds: results.length,
+    counted: results.filter((result) => result.counts).length,
+    not_counted: results.filter((result) => !result.counts).map((result) => result.seed),
+    failed: results.filter((result) => result.failure !== undefined).map((result) => result.seed),
+    majority_lost: results.filter((result) => result.excuse === "majority_lost").length,
+    primary_out_of_reach: results.filter((result) => result.excuse === "primary_out_of_reach").length,
+    seconds,
+    events_per_second: Math.round(results.reduce((sum, result) => sum + result.events, 0) / seconds),
+    medians,
+    faults,
+  }
+}
+
+export function textOf(report: Report): string {
+  const pairs = (record: Readonly<Record<string, number>>): string =>
+    Object.entries(record)
+      .map(([name, value]) => `${value} ${name.replaceAll("_", " ")}`)
+      .join(", ")
+  const uncounted = report.not_counted.slice(0, 20).join(", ")
+  return [
+    `${report.seeds} seeds in ${report.seconds.toFixed(1)} s, ${report.events_per_second} events/s`,
+    `${report.counted} count (rule 36)${uncounted === "" ? "" : `; not: ${uncounted}`}`,
+    `${report.majority_lost} lost their majority and failed closed`,
+    `${report.primary_out_of_reach} had a member of the core that was cut off from a primary outside it`,
+    `medians a seed: ${pairs(report.medians)}`,
+    `in all: ${pairs(report.faults)}`,
+    "",
+  ].join("\n")
+}

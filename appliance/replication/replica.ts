@@ -1912,7 +1912,9 @@ export class Replica {
   #joinNewest(): void {
     const operational = this.#probes.all().filter((probe) => {
       const { configuration } = probe
-      return probe.status === "operational" && probe.epoch === configuration.epoch && votes(configuration, probe.from)
+      // Not back to an epoch that is known to have ended, even if some of its voters have not heard of that.
+      const isCurrent = probe.epoch === configuration.epoch && configuration.epoch >= this.epoch
+      return probe.status === "operational" && isCurrent && votes(configuration, probe.from)
     })
     let newest = operational[0]
     for (const probe of operational) {

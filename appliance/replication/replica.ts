@@ -454,6 +454,18 @@ export class Replica {
     return lag
   }
 
+  /** Ops by which `slot` lags behind this primary's log; undefined where that is not known. */
+  lagOf(slot: number): number | undefined {
+    if (!this.isPrimary) {
+      return undefined
+    }
+    const follower = this.#followers[slot]
+    const isVoter = votes(this.#configuration, slot)
+    const heardAt = isVoter ? this.heardAt(slot) : (follower?.heard_at ?? Number.NEGATIVE_INFINITY)
+    const op = isVoter ? this.#acked[slot] : follower?.op
+    return op === undefined || !this.#isFresh(heardAt) ? undefined : Math.max(0, this.log.op - op)
+  }
+
   #isFresh(heardAt: number): boolean {
     return this.#now - heardAt <= 2 * this.#process.primary_silent_ms
   }

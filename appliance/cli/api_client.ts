@@ -32,7 +32,13 @@ export function chooseEndpoint(flag: string | undefined, environment: string | u
   return ok(url)
 }
 
-export type FetchOptions = { readonly endpoint: URL; readonly path: string; readonly timeoutMs: number }
+export type FetchOptions = {
+  readonly endpoint: URL
+  readonly path: string
+  readonly timeoutMs: number
+  /** Sent as JSON with POST; without it the request is a GET. */
+  readonly body?: JSONObject
+}
 
 export async function fetchDocument(options: FetchOptions): Promise<Result<JSONObject, APIError>> {
   const signal = AbortSignal.timeout(options.timeoutMs)
@@ -51,14 +57,15 @@ export async function fetchDocument(options: FetchOptions): Promise<Result<JSONO
 }
 
 async function fetchOnce(
-  { endpoint, path, timeoutMs }: FetchOptions,
+  { endpoint, path, timeoutMs, body }: FetchOptions,
   signal: AbortSignal,
 ): Promise<Result<JSONObject, APIError>> {
   const where = endpoint.origin
   let status: number
   let text: string | undefined
   try {
-    const response = await fetch(new URL(path, endpoint), { signal, redirect: "error" })
+    const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }
+    const response = await fetch(new URL(path, endpoint), { signal, redirect: "error", ...sent })
     status = response.status
     text = await readText(response)
   } catch (error: unknown) {

@@ -11,3 +11,9 @@ export const TIMEOUT_SECONDS_MAX = 3_600
 export const RESPONSE_BYTES_MAX = 4 * 1024 * 1024
 /** A cell of a table is cut here. */
 export const CELL_COLUMNS_MAX = 64
+/** A line of its own is cut here. */
+export const LINE_COLUMNS_MAX = 160
+/** Slots are checked by the cluster; this only keeps nonsense from being sent. */
+export const SLOT_MAX = 255
+/** How often `epoch --wait` looks. */
+export const EPOCH_POLL_MS = 500

@@ -6,7 +6,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { chooseEndpoint, exitCodeOf, fetchDocument } from "./api_client.ts"
 import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
 import type { JSONObject } from "./json.ts"
-import { TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX } from "./limits.ts"
+import { addMemberCommands } from "./members.ts"
+import { type CLIStreams, examples, outputOption, queryCommand, type QueryOptions } from "./options.ts"
 import { isHealthyStatus, machinesText, statusText } from "./views.ts"
 
 export type ServeOptions = {
@@ -34,22 +35,10 @@ export type Handlers = {
   readonly appliance: (args: readonly string[]) => Promise<number>
 }
 
-export type CLIStreams = {
-  readonly out: (text: string) => void
-  readonly err: (text: string) => void
-  readonly environment: Readonly<Record<string, string | undefined>>
-}
-
 const PROCESS_STREAMS: CLIStreams = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   environment: process.env,
-}
-
-type QueryOptions = {
-  readonly endpoint?: string
-  readonly output: "table" | "wide" | "json"
-  readonly timeout: number
 }
 
 type Query = {
@@ -97,6 +86,7 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
   addBuild(program, handlers, onCode)
   addStatus(program, streams, onCode)
   addMachines(program, streams, onCode)
+  addMemberCommands(program, streams, onCode)
   addVersion(program, handlers, streams)
   program
     .command("appliance", { hidden: true })
@@ -182,17 +172,6 @@ function addVersion(program: Command, handlers: Handlers, streams: CLIStreams): 
     })
 }
 
-function queryCommand(command: Command, outputs: readonly string[]): Command {
-  return command
-    .option("--endpoint <url>", "any machine's operator API (default: MANDALA_ENDPOINT, or this machine)")
-    .option("--timeout <seconds>", "how long to wait in all", parseSeconds, TIMEOUT_SECONDS)
-    .addOption(outputOption(outputs))
-}
-
-function outputOption(choices: readonly string[]): Option {
-  return new Option("-o, --output <format>", "how to print").choices(choices).default(choices[0])
-}
-
 async function runQuery(options: QueryOptions, query: Query, streams: CLIStreams): Promise<ExitCode> {
   const endpoint = chooseEndpoint(options.endpoint, streams.environment["MANDALA_ENDPOINT"])
   if (!endpoint.ok) {
@@ -217,22 +196,10 @@ function parseVoters(text: string): number {
   return Number(text)
 }
 
-function parseSeconds(text: string): number {
-  const seconds = Number(text)
-  if (text === "" || !(seconds > 0 && seconds <= TIMEOUT_SECONDS_MAX)) {
-    throw new InvalidArgumentError(`Allowed are numbers above 0, up to ${TIMEOUT_SECONDS_MAX}.`)
-  }
-  return seconds
-}
-
 function oneLine(text: string): string {
   return text
     .replace(/^error: /, "")
     .trim()
     .replace(/\s*\n\s*/g, " ")
     .replace(/\.$/, "")
-}
-
-function examples(...lines: readonly [string, string]): string {
-  return `\nExamples:\n${lines.map((line) => `  ${line}\n`).join("")}`
 }

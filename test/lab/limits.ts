@@ -51,3 +51,7 @@ export const CONSOLE_TAIL_LINES = 25
 
 /** A terminal that does not say how wide it is. */
 export const TERMINAL_COLUMNS = 80
+
+/** The relay: bytes that wait in one direction of a connection, and the speed of a line that is not slowed. */
+export const RELAY_QUEUE_BYTES_MAX = 16 * 1024 * 1024
+export const RELAY_BYTES_PER_SECOND_MAX = 1024 * 1024 * 1024

@@ -38,29 +38,16 @@ export class LetterSet {
     }
   }
 
-  /** Ascending. */
-  letters(): number[] {
+  /** The letters that are in both, ascending. */
+  lettersIn(other: LetterSet): number[] {
     const letters: number[] = []
-    for (const [at, word] of this.#words.entries()) {
-      collect(word, at * BITS, letters)
-    }
-    return letters
-  }
-
-  /** Letters of this set that are in `a` and, where it is given, not in `b`; ascending. */
-  lettersIn(a: LetterSet, b?: LetterSet): number[] {
-    const letters: number[] = []
-    const end = Math.min(this.#words.length, a.words.length)
+    const end = Math.min(this.#words.length, other.words.length)
     for (let at = 0; at < end; at += 1) {
-      const word = (this.#words[at] ?? 0) & (a.words[at] ?? 0) & ~(b?.words[at] ?? 0)
-      collect(word, at * BITS, letters)
+      for (let rest = (this.#words[at] ?? 0) & (other.words[at] ?? 0); rest !== 0; rest &= rest - 1) {
+        // The lowest bit that is set.
+        letters.push(at * BITS + BITS - 1 - Math.clz32(rest & -rest))
+      }
     }
     return letters
-  }
-}
-
-function collect(word: number, first: number, letters: number[]): void {
-  for (let rest = word; rest !== 0; rest &= rest - 1) {
-    letters.push(first + 31 - Math.clz32(rest & -rest))
   }
 }

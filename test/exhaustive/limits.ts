@@ -57,17 +57,20 @@ export const JUMPS_MS: readonly number[] = [10, 40, 80, 160]
 /** Deliveries in which a cluster forms, or a machine finds its incarnation; more is a bug of the search. */
 export const EXCHANGE_MAX = 1_000
 
-/** States of one replica that are kept: some 10 KiB each. */
+/** States of one replica that are kept: some 30 KiB each. */
 export const LOCAL_STATES_MAX = 200_000
-export const LETTERS_MAX = 1 << 24
-/** One progress line is due after so many expansions, if so much time has passed. */
-export const PROGRESS_EXPANSIONS = 4_096
+export const LETTERS_MAX = 1 << 20
+
+/** After so many expansions the bounds are looked at, and a progress line is due if so much time has passed. */
+export const LOOK_EXPANSIONS = 1_024
 export const PROGRESS_MS = 2_000
 
-/** What the options may be at most. */
-export const CRASHES_MAX = 7
+/** What the options of a search may be at most. */
+export const BUDGET_MAX = 7
 export const VIEWS_MAX = 7
 export const OPS_MAX = 4
-export const HEARTBEATS_MAX = 7
-export const RETRIES_MAX = 7
-export const STATES_MAX = 60_000_000
+/** A table of keys holds no more. */
+export const STATES_MAX = 16_000_000
+export const STATES_DEFAULT = 4_000_000
+export const SECONDS_DEFAULT = 600
+export const MEGABYTES_DEFAULT = 3_000

@@ -19,8 +19,11 @@ export type SearchOptions = {
   readonly statesMax: number
   readonly depthMax: number
   readonly secondsMax: number
+  readonly megabytesMax: number
   /** Milliseconds. */
   readonly now: () => number
+  /** What the process holds. */
+  readonly megabytes: () => number
   readonly progress?: (progress: Progress) => void
 }
 

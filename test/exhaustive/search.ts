@@ -7,7 +7,7 @@ import { assert, unreachable } from "../../appliance/types/assert.ts"
 import { type Action, decodeAction, encodeAction } from "./action.ts"
 import { History } from "./history.ts"
 import { LetterSet } from "./letter_set.ts"
-import { EXCHANGE_MAX, JUMPS_MS, PROGRESS_EXPANSIONS, PROGRESS_MS } from "./limits.ts"
+import { EXCHANGE_MAX, JUMPS_MS, LOOK_EXPANSIONS, PROGRESS_MS } from "./limits.ts"
 import type { Reached, Scope, SearchOptions, SearchResult } from "./scope.ts"
 import { type Budget, type State, States } from "./states.ts"
 import { describeEvent, describeStep, type Step } from "./trace.ts"
@@ -82,7 +82,7 @@ class Search {
       }
       levelEnd = this.#expanded === levelEnd ? this.#states.count : levelEnd
       const isFull = this.#states.count >= this.#options.statesMax || this.#depth >= this.#options.depthMax
-      if (isFull || (this.#expanded % PROGRESS_EXPANSIONS === 0 && !this.#report())) {
+      if (isFull || (this.#expanded % LOOK_EXPANSIONS === 0 && !this.#report())) {
         return false
       }
       // A state with more letters under way, found since, stands for it.
@@ -93,7 +93,7 @@ class Search {
     return true
   }
 
-  /** False when the time is up. */
+  /** False when the time is up, or the memory. */
   #report(): boolean {
     const now = this.#options.now()
     if (this.#options.progress !== undefined && now - this.#progressAt >= PROGRESS_MS) {
@@ -107,7 +107,7 @@ class Search {
         seconds: this.#seconds(),
       })
     }
-    return this.#seconds() < this.#options.secondsMax
+    return this.#seconds() < this.#options.secondsMax && this.#options.megabytes() < this.#options.megabytesMax
   }
 
   // ---------------------------------------------------------------- the start
@@ -194,24 +194,24 @@ class Search {
       return
     }
     const locals = state.locals.with(slot, outcome.next)
-    this.#see(
-      { locals, history, budget, letters: this.#underWay(locals, state.letters, outcome.sent, slot) },
-      id,
-      encoded,
-    )
+    const letters = this.#underWay({ ...state, locals, budget }, outcome.sent, slot)
+    this.#see({ locals, history, budget, letters }, id, encoded)
   }
 
   /**
-   * The letters that may still arrive, after machine `changed` has changed and sent `sent`.
+   * The letters that may still arrive, when machine `changed` has just changed and sent `sent`.
    *
    * Without those that the production replica refuses because it knows of a later incarnation of the sender: it always will,
-   * since entries of a crash vector only rise, and a machine that reboots learns them before it is a member.
+   * since entries of a crash vector only rise; and should it reboot, then, where there are three, both others must tell it
+   * what they know before it is a member.
    *
    * With all that a machine would send without changing itself (an answer, a repeat): a letter need never arrive, so the
    * state in which all of it was sent stands for those in which some of it was.
    */
-  #underWay(locals: readonly number[], before: LetterSet, sent: readonly number[], changed: number): LetterSet {
-    const letters = before.copy()
+  #underWay(state: State, sent: readonly number[], changed: number): LetterSet {
+    const { locals, budget } = state
+    const forgetsStale = this.#scope.voters === 3 || budget.crashes === 0
+    const letters = state.letters.copy()
     const fresh: number[] = []
     const add = (letter: number): void => {
       if (!letters.has(letter)) {
@@ -228,7 +228,7 @@ class Search {
     assert(local !== undefined, "exhaustive: a machine that changed")
     const own = letters.lettersIn(this.#world.lettersTo(changed))
     const { stale, answers, outcomes } = this.#world.reactions(local, own)
-    for (const letter of letters.lettersIn(stale)) {
+    for (const letter of forgetsStale ? letters.lettersIn(stale) : []) {
       letters.remove(letter)
     }
     for (const letter of letters.lettersIn(answers)) {
@@ -242,7 +242,9 @@ class Search {
       const { to } = this.#world.letter(letter)
       const reactions = this.#world.reactions(locals[to] ?? 0, [letter])
       if (reactions.stale.has(letter)) {
-        letters.remove(letter)
+        if (forgetsStale) {
+          letters.remove(letter)
+        }
       } else if (reactions.answers.has(letter)) {
         addAnswers(reactions.outcomes.get(letter))
       }
@@ -312,9 +314,11 @@ class Search {
     const outcome = this.#outcomes(local, action)[action.choice]
     assert(outcome !== undefined, "exhaustive: a step of a trace can be taken again")
     const locals = before.locals.with(slot, outcome.next)
-    const letters = this.#underWay(locals, before.letters, outcome.sent, slot)
+    const crashes = before.budget.crashes - (action.kind === "reboot" ? 1 : 0)
+    const after = { ...before, locals, budget: { ...before.budget, crashes } }
+    const letters = this.#underWay(after, outcome.sent, slot)
     const what = describeEvent(this.#world, action)
-    return { what, slot, before, after: { ...before, locals, letters }, acknowledged: outcome.acknowledged }
+    return { what, slot, before, after: { ...after, letters }, acknowledged: outcome.acknowledged }
   }
 
   #outcomes(local: number, action: Action): readonly Outcome[] {

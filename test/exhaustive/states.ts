@@ -7,7 +7,7 @@
  * was reached, and a place in the table of keys is some 100 bytes: all together 250 bytes a state. Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
-import { STATES_MAX } from "./limits.ts"
+import { BUDGET_MAX, STATES_MAX } from "./limits.ts"
 import { LetterSet } from "./letter_set.ts"
 
 /** What may still happen. */
@@ -22,7 +22,8 @@ export type State = {
 }
 
 const CHUNK_WORDS = 1 << 20
-const BUDGET_MAX = 8
+/** A part of a budget has so many values. */
+const BUDGETS = BUDGET_MAX + 1
 const COUNT_MIN = 1 << 14
 const NONE = 0xffff_ffff
 
@@ -76,11 +77,11 @@ export class States {
     const letters = start + 2 + this.#voters
     return {
       locals,
-      history: Math.floor(packed / BUDGET_MAX ** 3),
+      history: Math.floor(packed / BUDGETS ** 3),
       budget: {
-        crashes: Math.floor(packed / BUDGET_MAX ** 2) % BUDGET_MAX,
-        heartbeats: Math.floor(packed / BUDGET_MAX) % BUDGET_MAX,
-        retries: packed % BUDGET_MAX,
+        crashes: Math.floor(packed / BUDGETS ** 2) % BUDGETS,
+        heartbeats: Math.floor(packed / BUDGETS) % BUDGETS,
+        retries: packed % BUDGETS,
       },
       letters: new LetterSet(chunk.slice(letters, letters + words)),
     }
@@ -89,7 +90,7 @@ export class States {
   /** False when a state that was found before stands for it. */
   add(state: State, parent: number, action: number): boolean {
     const { crashes, heartbeats, retries } = state.budget
-    const packed = ((state.history * BUDGET_MAX + crashes) * BUDGET_MAX + heartbeats) * BUDGET_MAX + retries
+    const packed = ((state.history * BUDGETS + crashes) * BUDGETS + heartbeats) * BUDGETS + retries
     const key = `${state.locals.join()};${packed}`
     const head = this.#heads.get(key) ?? NONE
     const { words } = state.letters

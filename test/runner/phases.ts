@@ -61,6 +61,7 @@ export const PHASES: readonly Phase[] = [
   vitest("unit", "one module at a time", "unit", false),
   vitest("property", "random and mutated input", "property", false),
   vitest("interaction", "scripted schedules of the protocol, with golden output", "interaction", false),
+  vitest("exhaustive", "every schedule of a small cluster, on the production replica", "exhaustive", false),
   vitest("simulation", "a whole cluster under one seed", "simulation", false),
   vitest("processes", "real processes and sockets", "system", false),
   {

@@ -94,7 +94,7 @@ async function fetchOnce(
       text: `${where} speaks schema ${schema}, this command ${API_SCHEMA}: use the same version`,
     })
   }
-  return status === 200 ? ok(document) : err(errorOf(status, document, where))
+  return status === 200 ? ok(document) : err(apiErrorOf(status, document, where))
 }
 
 /** Undefined: longer than RESPONSE_BYTES_MAX. */
@@ -121,7 +121,8 @@ function reasonOf(error: unknown): string {
   return String(cause)
 }
 
-function errorOf(status: number, document: JSONObject, where: string): APIError {
+/** An answer that is not 200, in a line for whoever asked. */
+export function apiErrorOf(status: number, document: JSONObject, where: string): APIError {
   const said = textAt(objectAt(document, "error"), "text") ?? `HTTP ${status}`
   const text = `${where}: ${said}`
   switch (status) {

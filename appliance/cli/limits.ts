@@ -9,6 +9,10 @@ export const ATTEMPT_PAUSE_MS = 300
 export const TIMEOUT_SECONDS = 15
 export const TIMEOUT_SECONDS_MAX = 3_600
 export const RESPONSE_BYTES_MAX = 4 * 1024 * 1024
+/** The longest line of a salvage: one op with a batch of 1 MiB, in base64. */
+export const SALVAGE_LINE_BYTES_MAX = 4 * 1024 * 1024
+/** Long work says how far it is, this often. */
+export const PROGRESS_MS = 1_000
 /** A cell of a table is cut here. */
 export const CELL_COLUMNS_MAX = 64
 /** A line of its own is cut here. */

@@ -25,7 +25,7 @@ export function outputOption(choices: readonly string[]): Option {
   return new Option("-o, --output <format>", "how to print").choices(choices).default(choices[0])
 }
 
-function parseSeconds(text: string): number {
+export function parseSeconds(text: string): number {
   const seconds = Number(text)
   if (text === "" || !(seconds > 0 && seconds <= TIMEOUT_SECONDS_MAX)) {
     throw new InvalidArgumentError(`Allowed are numbers above 0, up to ${TIMEOUT_SECONDS_MAX}.`)

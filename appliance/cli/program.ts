@@ -6,9 +6,13 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { chooseEndpoint, exitCodeOf, fetchDocument } from "./api_client.ts"
 import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
 import type { JSONObject } from "./json.ts"
+import { PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
 import { addMemberCommands } from "./members.ts"
-import { type CLIStreams, examples, outputOption, queryCommand, type QueryOptions } from "./options.ts"
-import { isHealthyStatus, machinesText, statusText } from "./views.ts"
+import { type CLIStreams, examples, outputOption, parseSeconds, queryCommand, type QueryOptions } from "./options.ts"
+import { fetchSalvage, fileSink, streamSink } from "./salvage.ts"
+import { formatBytes } from "./table.ts"
+import { isHealthyStatus, machinesText, salvageText, statusText } from "./views.ts"
+import { ok } from "../types/result.ts"
 
 export type ServeOptions = {
   readonly interface: string
@@ -86,6 +90,7 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
   addBuild(program, handlers, onCode)
   addStatus(program, streams, onCode)
   addMachines(program, streams, onCode)
+  addSalvage(program, streams, onCode)
   addMemberCommands(program, streams, onCode)
   addVersion(program, handlers, streams)
   program
@@ -155,6 +160,61 @@ function addMachines(program: Command, streams: CLIStreams, onCode: (code: numbe
     .description("the machines that the cluster knows, and when they were last heard")
     .addHelpText("after", examples("mandala machines", "mandala machines -o wide --endpoint http://10.0.0.11:7443"))
     .action(async (options: QueryOptions) => onCode(await runQuery(options, query, streams)))
+}
+
+type SalvageFlags = {
+  readonly endpoint?: string
+  readonly output: string
+  readonly timeout: number
+  readonly force: boolean
+}
+
+function addSalvage(program: Command, streams: CLIStreams, onCode: (code: number) => void): void {
+  program
+    .command("salvage")
+    .description("after the loss of the majority: what one survivor holds, which nobody vouches for")
+    .option("--endpoint <url>", "the survivor's operator API (default: MANDALA_ENDPOINT, or this machine)")
+    .option("--timeout <seconds>", "how long to wait without a byte", parseSeconds, TIMEOUT_SECONDS)
+    .requiredOption("-o, --output <file>", "a file that is not there yet, or json for JSON lines on standard output")
+    .option("--force", "salvage although the cluster answers; given up when it commits meanwhile", false)
+    .addHelpText(
+      "after",
+      examples(
+        "mandala salvage --endpoint http://10.0.0.11:7443 -o salvage.jsonl",
+        "mandala salvage --endpoint 10.0.0.11 -o json | head -1",
+      ),
+    )
+    .action(async (options: SalvageFlags) => onCode(await runSalvage(options, streams)))
+}
+
+async function runSalvage(options: SalvageFlags, streams: CLIStreams): Promise<ExitCode> {
+  const endpoint = chooseEndpoint(options.endpoint, streams.environment["MANDALA_ENDPOINT"])
+  if (!endpoint.ok) {
+    streams.err(`mandala: ${endpoint.error.text}\n`)
+    return ExitCode.usage
+  }
+  const isStream = options.output === "json"
+  const sink = isStream ? ok(streamSink(streams.out)) : fileSink(options.output)
+  if (!sink.ok) {
+    streams.err(`mandala: ${sink.error.text}\n`)
+    return exitCodeOf(sink.error)
+  }
+  let saidAt = performance.now()
+  const progress = (bytes: number): void => {
+    if (performance.now() - saidAt >= PROGRESS_MS) {
+      saidAt = performance.now()
+      streams.err(`mandala: ${formatBytes(bytes)} so far\n`)
+    }
+  }
+  const isForced = options.force
+  const timeoutMs = options.timeout * 1000
+  const fetched = await fetchSalvage({ endpoint: endpoint.value, isForced, timeoutMs, progress }, sink.value)
+  if (!fetched.ok) {
+    streams.err(`mandala: ${fetched.error.text}\n`)
+    return exitCodeOf(fetched.error)
+  }
+  streams.err(salvageText(fetched.value, isStream ? "standard output" : options.output))
+  return ExitCode.ok
 }
 
 function addVersion(program: Command, handlers: Handlers, streams: CLIStreams): void {

@@ -17,9 +17,9 @@ export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly
 }
 
 /** What a machine says of itself goes to a terminal: no control characters, no line longer than a cell. */
-export function clean(text: string): string {
+export function clean(text: string, columnsMax = CELL_COLUMNS_MAX): string {
   const printable = Array.from(text).map((character) => (/\p{C}/u.test(character) ? "?" : character))
-  const cut = printable.length > CELL_COLUMNS_MAX ? [...printable.slice(0, CELL_COLUMNS_MAX - 1), "…"] : printable
+  const cut = printable.length > columnsMax ? [...printable.slice(0, columnsMax - 1), "…"] : printable
   return cut.length === 0 ? "-" : cut.join("")
 }
 

@@ -1,5 +1,7 @@
 /** What `status` and `machines` print for people. Plane: control. */
 import { isTrueAt, type JSONObject, numberAt, objectAt, objectsAt, textAt, textsAt } from "./json.ts"
+import { LINE_COLUMNS_MAX } from "./limits.ts"
+import type { SalvageReport } from "./salvage.ts"
 import { clean, type Column, formatBytes, formatDuration, formatTable } from "./table.ts"
 
 export function isHealthyStatus(document: JSONObject): boolean {
@@ -33,9 +35,14 @@ export function statusText(document: JSONObject): string {
       [
         isTrueAt(cluster, "is_healthy") ? "healthy" : "NOT HEALTHY",
         `${copies} ${copies === 1 ? "copy" : "copies"}`,
+        `${show(cluster, "voters_live")} of ${show(cluster, "voters")} voters live`,
         `quorum margin ${show(cluster, "quorum_margin")}`,
+        `epoch ${show(cluster, "epoch")}`,
       ].join(", "),
     ],
+    ...objectsAt(cluster, "alarms").map(
+      (alarm) => ["ALARM", clean(textAt(alarm, "text") ?? "", LINE_COLUMNS_MAX)] as const,
+    ),
     ["primary", primary === undefined ? "none known" : `${name(primary)}, slot ${show(primary, "slot")}`],
     ["log", `view ${show(cluster, "view")}, op ${show(cluster, "op")}, commit ${show(cluster, "commit")}`],
     ["arena", `${formatBytes(numberAt(arena, "bytes") ?? 0)}${used.length === 0 ? "" : `: ${used.join(", ")}`}`],
@@ -49,9 +56,15 @@ const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
   { header: "SLOT", cell: (member) => show(member, "slot") },
   { header: "MACHINE", cell: (member) => name(member) },
   { header: "ADDRESS", cell: (member) => textAt(member, "address") ?? "" },
-  { header: "ROLE", cell: (member) => (isTrueAt(member, "is_primary") ? "primary" : "backup") },
+  { header: "ROLE", cell: roleText },
   { header: "LAST CONTACT", cell: (member) => since(member, "last_contact_ms") },
 ]
+
+function roleText(member: JSONObject): string {
+  const role = textAt(member, "role") ?? "voter"
+  const peer = role === "voter" ? "backup" : clean(role)
+  return isTrueAt(member, "is_primary") ? "primary" : peer
+}
 
 const MACHINE_COLUMNS: readonly Column<JSONObject>[] = [
   { header: "MACHINE", cell: (machine) => textAt(machine, "machine") ?? "" },
@@ -74,6 +87,16 @@ const WIDE_COLUMNS: readonly Column<JSONObject>[] = [
 
 export function machinesText(document: JSONObject, isWide: boolean): string {
   return formatTable(isWide ? WIDE_COLUMNS : MACHINE_COLUMNS, objectsAt(document, "machines"))
+}
+
+export function salvageText(report: SalvageReport, where: string): string {
+  const { header, trailer, bytes } = report
+  const counts = ["kv", "machines", "expired", "corrupt", "uncommitted"].map((name) => `${show(trailer, name)} ${name}`)
+  return (
+    `mandala: salvaged ${counts.join(", ")} at commit ${show(header, "commit")} from ` +
+    `${clean(textAt(header, "machine") ?? "")} into ${where}, ${formatBytes(bytes)}; ` +
+    "NOT AUTHORITATIVE: acknowledged writes may be missing\n"
+  )
 }
 
 function show(object: JSONObject | undefined, key: string): string {

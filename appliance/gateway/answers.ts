@@ -10,10 +10,7 @@ import { assert } from "../types/assert.ts"
 import { type Batch, EntryKind, type Owner } from "./batch.ts"
 import type { Results } from "./results.ts"
 import type { ReplyWriter } from "./resp/reply_writer.ts"
-import type { Texts } from "./texts.ts"
-
-/** Why a whole batch has no results. */
-export type Failure = "unknown" | "evicted" | "not_applied" | "invalid"
+import type { Failure, Texts } from "./texts.ts"
 
 const U32 = 0x1_0000_0000
 const ANSWER = 0
@@ -128,13 +125,12 @@ export class Answers {
       if (kind === EntryKind.local) {
         this.#local(batch, entry)
       } else if (kind === EntryKind.call) {
-        const isUnknown = failure === "unknown" || failure === "evicted"
-        const outcome = isUnknown && !batch.isRead(entry) ? "unknown" : "not_applied"
+        const outcome = failure.isUnknown && !batch.isRead(entry) ? "unknown" : "not_applied"
         batch.caller(entry)?.onResult(outcome, this.#empty, 0, 0)
       } else {
         const owner = batch.owner(entry)
         if (owner?.isOpen === true) {
-          owner.out.error(this.#failureText(failure, batch.isRead(entry)))
+          owner.out.error(this.#failureText(failure, batch, entry))
         }
         done(owner, false)
       }
@@ -142,17 +138,11 @@ export class Answers {
     batch.clear()
   }
 
-  #failureText(failure: Failure, isRead: boolean): string {
-    if (failure === "invalid") {
-      return this.#texts.invalid
+  #failureText(failure: Failure, batch: Batch, entry: number): string {
+    if (batch.isRead(entry)) {
+      return failure.readText
     }
-    if (isRead) {
-      return this.#texts.readTimeout
-    }
-    if (failure === "not_applied") {
-      return this.#texts.notApplied
-    }
-    return failure === "evicted" ? this.#texts.evicted : this.#texts.unknown
+    return batch.partial(entry) > 0 ? this.#texts.partial : failure.text
   }
 
   // ---------------------------------------------------------------- one entry

@@ -28,8 +28,8 @@ export class Courier {
 
   constructor(port: ReplicaPort) {
     this.#port = port
-    this.#sentTo = new Uint32Array(port.voters())
-    this.#refusedBy = new Uint8Array(port.voters())
+    this.#sentTo = new Uint32Array(port.slotsMax())
+    this.#refusedBy = new Uint8Array(port.slotsMax())
   }
 
   get isBusy(): boolean {
@@ -51,6 +51,8 @@ export class Courier {
     this.#knownPrimary = this.#port.primarySlot()
     if (this.#isSlot(this.#knownPrimary)) {
       this.#target = this.#knownPrimary
+    } else if (!this.#port.voterSlots().includes(this.#target)) {
+      this.#target = this.#after(this.#target)
     }
     this.#send(now)
   }
@@ -86,13 +88,12 @@ export class Courier {
     }
   }
 
-  /** The replica in slot `from` refused for the moment; `view` is where it thinks the cluster is. */
-  onRefusal(from: number, view: number, now: number): void {
+  /** The replica in slot `from` refused for the moment; `hint` is the slot where it thinks the primary is, or -1. */
+  onRefusal(from: number, hint: number, now: number): void {
     assert(this.#message !== undefined, "courier: a refusal belongs to a message under way")
     if (this.#isSlot(from)) {
       this.#refusedBy[from] = 1
     }
-    const hint = view % this.#port.voters()
     const isNews = this.#isSlot(hint) && hint !== from
     if (isNews && this.#sentTo[hint] === 0) {
       this.#target = hint
@@ -138,14 +139,23 @@ export class Courier {
     return Number.isSafeInteger(slot) && slot >= 0 && slot < this.#sentTo.length
   }
 
+  /** The next voter's slot, in a circle. */
   #after(slot: number): number {
-    return this.#isSlot(slot) ? (slot + 1) % this.#sentTo.length : 0
+    let first = Number.POSITIVE_INFINITY
+    let next = Number.POSITIVE_INFINITY
+    for (const voter of this.#port.voterSlots()) {
+      first = Math.min(first, voter)
+      next = voter > slot ? Math.min(next, voter) : next
+    }
+    const chosen = next < this.#sentTo.length ? next : first
+    assert(this.#isSlot(chosen), "courier: a cluster has voters")
+    return chosen
   }
 
-  /** The slot that got the fewest copies, other than `but` where there is another. */
+  /** The voter that got the fewest copies, other than `but` where there is another. */
   #leastAsked(but: number): number {
     let least = this.#after(but)
-    for (let slot = 0; slot < this.#sentTo.length; slot += 1) {
+    for (const slot of this.#port.voterSlots()) {
       least = slot !== but && (this.#sentTo[slot] ?? 0) < (this.#sentTo[least] ?? 0) ? slot : least
     }
     return least

@@ -115,6 +115,7 @@ export class Gateway implements ConnectionHost {
           filling,
           port,
           answers: new Answers(texts, flight.entriesMax, this.#empty),
+          texts,
           results: new Results(limits.batch_commands_max, this.#empty),
           counters: this.#counters,
           nextNumber: () => this.#nextNumber(),

@@ -192,7 +192,12 @@ export class Introspection {
       (member) =>
         [
           `member${member.slot}`,
-          `name=${member.name},address=${member.address},last_contact_ms=${member.last_contact_ms ?? -1}`,
+          [
+            `name=${member.name}`,
+            `address=${member.address}`,
+            `role=${member.role}`,
+            `last_contact_ms=${member.last_contact_ms ?? -1}`,
+          ].join(","),
         ] as const,
     )
     return [
@@ -234,7 +239,7 @@ export class Introspection {
           // To a Redis client every machine is a master that takes writes; our own fields follow.
           role: "master",
           connected_slaves: Math.max(0, info.copies - 1),
-          replica_role: info.primary_slot === info.slot ? "primary" : "backup",
+          replica_role: info.primary_slot === info.slot ? "primary" : info.role === "voter" ? "backup" : info.role,
           status: info.status,
           slot: info.slot,
           voters: info.voters,
@@ -242,9 +247,13 @@ export class Introspection {
           view: info.view,
           op: info.op,
           commit: info.commit,
+          epoch: info.epoch,
           primary_slot: info.primary_slot,
           copies: info.copies,
+          voters_live: info.voters_live,
           quorum_margin: info.quorum_margin,
+          alarms: info.alarms.map(({ kind }) => kind).join(",") || "none",
+          outage: info.outage?.kind ?? "none",
           ...Object.fromEntries(members),
         },
       ],

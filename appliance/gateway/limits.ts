@@ -70,6 +70,8 @@ export const API_HEADERS_TIMEOUT_MS = 5_000
 export const API_REQUEST_TIMEOUT_MS = 15_000
 export const API_KEEP_ALIVE_MS = 5_000
 export const API_REQUESTS_PER_SOCKET_MAX = 10_000
+/** A client that takes nothing of a salvage for so long gets no more of it. */
+export const SALVAGE_STALLED_MS = 30_000
 
 /** Asserts the relations between the gateway's limits and the cluster's, each with the reason that needs it. */
 export function assertGatewayLimits(limits: ClusterLimits): void {

@@ -1,6 +1,7 @@
 /** Prometheus's text exposition, version 0.0.4. Plane: control. */
+import type { HostInfo } from "../orchestration/host_info.ts"
+import { ALARM_KINDS } from "../orchestration/quorum_watch.ts"
 import type { GatewayStatus } from "./gateway_status.ts"
-import type { ReplicaInfo } from "./port.ts"
 import { isHealthy } from "./status_document.ts"
 
 type Metric = {
@@ -12,7 +13,7 @@ type Metric = {
 
 export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-export function metricsText(info: ReplicaInfo, status: GatewayStatus): string {
+export function metricsText(info: HostInfo, status: GatewayStatus): string {
   return metrics(info, status)
     .map(({ name, type, help, samples }) => {
       const lines = samples.map(([labels, value]) => `${name}${labels} ${value}\n`)
@@ -21,7 +22,7 @@ export function metricsText(info: ReplicaInfo, status: GatewayStatus): string {
     .join("")
 }
 
-function metrics(info: ReplicaInfo, { counters, ...status }: GatewayStatus): Metric[] {
+function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric[] {
   const gauge = (name: string, help: string, value: number): Metric => ({
     name: `mandala_${name}`,
     type: "gauge",
@@ -34,6 +35,14 @@ function metrics(info: ReplicaInfo, { counters, ...status }: GatewayStatus): Met
     help,
     samples: [["", value]],
   })
+  const byKind = (name: string, help: string, counts: Readonly<Record<string, number>>): Metric => ({
+    name: `mandala_${name}_total`,
+    type: "counter",
+    help,
+    samples: Object.entries(counts).map(([kind, count]) => [`{kind="${label(kind)}"}`, count] as const),
+  })
+  const { frames_refused_by, hellos_refused_by, hellos_declined_by, ...links } = info.links
+  const isAlarm = (kind: string): number => (info.alarms.some((alarm) => alarm.kind === kind) ? 1 : 0)
   const heard = info.members.filter((member) => member.last_contact_ms !== null)
   return [
     {
@@ -47,8 +56,22 @@ function metrics(info: ReplicaInfo, { counters, ...status }: GatewayStatus): Met
     gauge("view", "The view.", info.view),
     gauge("op", "The youngest op in the log.", info.op),
     gauge("commit", "The commit number.", info.commit),
+    gauge("epoch", "The epoch: rises with each change of the members.", info.epoch),
     gauge("copies", "Machines that hold the state.", info.copies),
-    gauge("quorum_margin", "Live voters beyond a majority.", info.quorum_margin),
+    gauge("voters", "Machines that vote.", info.voters),
+    gauge("voters_live", "Voters that hold the state and are within reach.", info.voters_live),
+    gauge(
+      "quorum_margin",
+      "Live voters beyond a majority; 0 is an alarm, below nothing is answered.",
+      info.quorum_margin,
+    ),
+    gauge("outage", "1 while commands are refused since nothing can be committed.", info.outage === undefined ? 0 : 1),
+    {
+      name: "mandala_alarm",
+      type: "gauge",
+      help: "1 while there is something that an operator must see.",
+      samples: ALARM_KINDS.map((kind) => [`{kind="${kind}"}`, isAlarm(kind)] as const),
+    },
     gauge("uptime_seconds", "Age of this process.", info.uptime_ms / 1000),
     gauge("arena_bytes", "Bytes of the replicated state.", info.arena_bytes),
     {
@@ -69,6 +92,11 @@ function metrics(info: ReplicaInfo, { counters, ...status }: GatewayStatus): Met
       help: "Time since a member was last heard.",
       samples: heard.map(({ slot, last_contact_ms }) => [`{slot="${slot}"}`, (last_contact_ms ?? 0) / 1000] as const),
     },
+    byKind("frames_refused", "Frames of peers that closed their link.", frames_refused_by),
+    byKind("hellos_refused", "Links that this replica turned away.", hellos_refused_by),
+    byKind("hellos_declined", "Links that a peer turned away.", hellos_declined_by),
+    byKind("links", "What the links did.", links),
+    byKind("protocol", "What the replica refused, lost or went through.", info.protocol),
     gauge("connections", "RESP connections.", status.connections),
     gauge("commands_waiting", "Commands that wait for an answer.", status.commands_waiting),
     counter("commands", "RESP commands executed.", counters.commands),
@@ -77,6 +105,7 @@ function metrics(info: ReplicaInfo, { counters, ...status }: GatewayStatus): Met
     counter("reads", "Reads by read-index.", counters.reads),
     counter("resends", "Requests sent again to the same machine.", counters.resends),
     counter("unknown_outcomes", "Requests of which nobody knows whether they were applied.", counters.unknown),
+    counter("rejected", "Batches that were not applied for want of a primary or a quorum.", counters.not_applied),
     counter("sessions_evicted", "Requests that found their session gone.", counters.evicted),
     counter("connections_refused", "RESP connections refused for connections_max.", counters.connections_refused),
     counter(

@@ -19,13 +19,14 @@ import { type ListenError, listen } from "./listen.ts"
 import { readMachines } from "./machines_reader.ts"
 import { METRICS_CONTENT_TYPE, metricsText } from "./metrics.ts"
 import type { ReplicaPort } from "./port.ts"
-import { API_SCHEMA, type ErrorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
+import { SalvageAnswers } from "./salvage_answer.ts"
+import { errorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
 
 export type OperatorAPIOptions = {
   readonly host: string
   readonly port: number
   readonly gateway: Gateway
-  readonly replica: Pick<ReplicaPort, "info">
+  readonly replica: Pick<ReplicaPort, "info" | "salvage">
 }
 
 export type OperatorAPI = { readonly port: number; readonly close: () => Promise<void> }
@@ -41,6 +42,7 @@ const JSON_TYPE = "application/json; charset=utf-8"
 const TEXT_TYPE = "text/plain; charset=utf-8"
 
 export async function listenOperatorAPI(options: OperatorAPIOptions): Promise<Result<OperatorAPI, ListenError>> {
+  const salvages = new SalvageAnswers(options.replica)
   const server = createServer(
     {
       maxHeaderSize: API_HEADER_BYTES_MAX,
@@ -51,7 +53,7 @@ export async function listenOperatorAPI(options: OperatorAPIOptions): Promise<Re
     },
     (request, response) => {
       // Every failure is an answer already: what is left could only be a bug, and ends the process as one.
-      void handle(options, request, response)
+      void handle(options, salvages, request, response)
     },
   )
   server.maxConnections = API_CONNECTIONS_MAX
@@ -73,11 +75,20 @@ function close(server: Server): Promise<void> {
   })
 }
 
-async function handle(options: OperatorAPIOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(
+  options: OperatorAPIOptions,
+  salvages: SalvageAnswers,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   // A client that went away in the middle: there is nobody left to tell.
   response.on("error", () => undefined)
-  const hasBody =
-    (request.headers["content-length"] ?? "0") !== "0" || request.headers["transfer-encoding"] !== undefined
+  const url = urlOf(request)
+  if (request.method === "GET" && url.pathname === "/v1/salvage" && !hasBodyOf(request)) {
+    await salvages.answer(response, url.searchParams.get("force") === "1")
+    return
+  }
+  const hasBody = hasBodyOf(request)
   const answer = hasBody ? refusal(413, "body_bytes_max", "a request has no body") : await route(options, request)
   const body = Buffer.from(answer.text)
   response.writeHead(answer.status, {
@@ -92,13 +103,21 @@ async function handle(options: OperatorAPIOptions, request: IncomingMessage, res
   response.end(request.method === "HEAD" ? undefined : body)
 }
 
+function hasBodyOf(request: IncomingMessage): boolean {
+  return (request.headers["content-length"] ?? "0") !== "0" || request.headers["transfer-encoding"] !== undefined
+}
+
+/** Only the path and the query count; what is no path is one that there is not. */
+function urlOf(request: IncomingMessage): URL {
+  return URL.parse(request.url ?? "", "http://machine") ?? new URL("http://machine/none")
+}
+
 async function route(options: OperatorAPIOptions, request: IncomingMessage): Promise<Answer> {
   const { gateway, replica } = options
-  const [path = ""] = (request.url ?? "").split("?", 1)
   if (request.method !== "GET" && request.method !== "HEAD") {
     return { ...refusal(405, "method_not_allowed", "only GET and HEAD are served"), headers: { allow: "GET, HEAD" } }
   }
-  switch (path) {
+  switch (urlOf(request).pathname) {
     case "/v1/status":
       return json(200, statusDocument(replica.info(), gateway.status()))
     case "/v1/machines":
@@ -108,15 +127,19 @@ async function route(options: OperatorAPIOptions, request: IncomingMessage): Pro
     case "/metrics":
       return { status: 200, type: METRICS_CONTENT_TYPE, text: metricsText(replica.info(), gateway.status()) }
     default:
-      return refusal(404, "not_found", "there are /v1/status, /v1/machines, /healthz and /metrics")
+      return refusal(404, "not_found", "there are /v1/status, /v1/machines, /v1/salvage, /healthz and /metrics")
   }
 }
 
 async function machines({ gateway, replica }: OperatorAPIOptions): Promise<Answer> {
   const read = await readMachines(gateway)
-  return read.ok
-    ? json(200, machinesDocument(read.value, replica.info()))
-    : refusal(503, read.error.kind, read.error.text)
+  if (read.ok) {
+    return json(200, machinesDocument(read.value, replica.info()))
+  }
+  const { outage } = replica.info()
+  return outage === undefined
+    ? refusal(503, read.error.kind, read.error.text)
+    : refusal(503, outage.kind, `${outage.text}; nothing is read from the past`)
 }
 
 function health({ replica }: OperatorAPIOptions): Answer {
@@ -125,7 +148,8 @@ function health({ replica }: OperatorAPIOptions): Answer {
     return { status: 200, type: TEXT_TYPE, text: "ok\n" }
   }
   const primary = info.primary_slot < 0 ? "no primary known" : `primary in slot ${info.primary_slot}`
-  const text = `not healthy: status ${info.status}, ${primary}, quorum margin ${info.quorum_margin}\n`
+  const outage = info.outage === undefined ? "" : `, ${info.outage.kind}: ${info.outage.text}`
+  const text = `not healthy: status ${info.status}, ${primary}, quorum margin ${info.quorum_margin}${outage}\n`
   return { status: 503, type: TEXT_TYPE, text }
 }
 
@@ -134,6 +158,5 @@ function json(status: number, document: object): Answer {
 }
 
 function refusal(status: number, kind: string, text: string): Answer {
-  const document: ErrorDocument = { schema: API_SCHEMA, error: { kind, text } }
-  return json(status, document)
+  return json(status, errorDocument(kind, text))
 }

@@ -2,9 +2,11 @@
  * What a gateway asks of the process around it: carry a message to a replica, and say what this machine's own replica
  * knows. The process host implements it; tests bring one that loses and repeats. Plane: control.
  */
-import type { ReplicaStatus } from "../replication/replica.ts"
+import type { HostInfo } from "../orchestration/host_info.ts"
+import type { Outage } from "../orchestration/quorum_watch.ts"
+import type { Salvage, SalvageRefusal } from "../orchestration/salvage.ts"
 import type { Operation } from "../types/contracts.ts"
-import type { Allocation } from "../types/static_memory.ts"
+import type { Result } from "../types/result.ts"
 
 /** As in replication/message.ts, without the envelope: the host adds `from` and the crash vector. */
 export type GatewayMessage =
@@ -25,44 +27,15 @@ export interface ReplicaPort {
   sendTo(slot: number, message: GatewayMessage): boolean
   /** The slot of the primary as this machine knows it; -1 when it does not. A hint, never a promise. */
   primarySlot(): number
-  voters(): number
-  info(): ReplicaInfo
-}
-
-export type MemberInfo = {
-  readonly slot: number
-  /** "" where it is not known. */
-  readonly name: string
-  /** host:port of its replica link; "" where it is not known. */
-  readonly address: string
-  /** Milliseconds since this machine last heard of it; 0 for itself, null for never. */
-  readonly last_contact_ms: number | null
-}
-
-/** One table of the arena. */
-export type TableUsage = { readonly table: string; readonly used: number; readonly capacity: number }
-
-/** What one machine knows of itself and its cluster. snake_case: it leaves the process as it is. */
-export type ReplicaInfo = {
-  readonly name: string
-  readonly version: string
-  readonly slot: number
-  readonly voters: number
-  readonly incarnation: number
-  readonly status: ReplicaStatus
-  readonly view: number
-  readonly op: number
-  readonly commit: number
-  /** -1 when this machine knows of no primary. */
-  readonly primary_slot: number
-  /** Live voters beyond a majority; negative when the cluster cannot commit. */
-  readonly quorum_margin: number
-  /** Machines that hold the state, as far as this one hears of them. */
-  readonly copies: number
-  readonly members: readonly MemberInfo[]
-  readonly arena_bytes: number
-  readonly tables: readonly TableUsage[]
-  /** The static buffers of this process. */
-  readonly memory: readonly Allocation[]
-  readonly uptime_ms: number
+  /** Who is primary in that view of that epoch; -1 when this machine is in another epoch. */
+  primaryOf(epoch: number, view: number): number
+  /** The slots that vote, as this machine knows it: whom to ask. Never empty. */
+  voterSlots(): readonly number[]
+  /** Every slot is below it. */
+  slotsMax(): number
+  /** Why nothing is answered just now, and nothing need be tried; undefined when there is no reason. */
+  outage(): Outage | undefined
+  info(): HostInfo
+  /** What this machine holds, vouched for by nobody. */
+  salvage(isForced: boolean): Result<Salvage, SalvageRefusal>
 }

@@ -7,12 +7,14 @@ import type { MessageOf, RequestOutcome } from "../replication/message.ts"
 import { ResultKind } from "../state_machine/command.ts"
 import { assert, unreachable } from "../types/assert.ts"
 import { Operation } from "../types/contracts.ts"
-import type { Answers, Failure, Sent } from "./answers.ts"
+import { type Outage, STANDBY_MISSING } from "../orchestration/quorum_watch.ts"
+import type { Answers, Sent } from "./answers.ts"
 import type { Batch } from "./batch.ts"
 import { Courier } from "./courier.ts"
 import { REQUEST_TIMEOUT_MS, SESSION_STALLED_MS } from "./limits.ts"
 import type { ReplicaPort } from "./port.ts"
 import type { Results } from "./results.ts"
+import type { Failure, Texts } from "./texts.ts"
 
 /** What this gateway counted since it started; names as in /metrics. */
 export type SessionCounters = {
@@ -32,6 +34,7 @@ export type SessionOptions = {
   readonly filling: Batch
   readonly port: ReplicaPort
   readonly answers: Answers
+  readonly texts: Texts
   readonly results: Results
   readonly counters: SessionCounters
   /** A number that no other registration or read of this machine has. */
@@ -96,6 +99,11 @@ export class Session {
   /** Sends what is there, unless something is under way. */
   flush(now: number): void {
     if (this.#state !== "idle") {
+      return
+    }
+    const outage = this.#options.port.outage()
+    if (outage !== undefined && this.waiting > 0) {
+      this.#refuse(this.#options.texts.refusedFor(outage))
       return
     }
     if (this.#flight.isEmpty()) {
@@ -192,14 +200,14 @@ export class Session {
     if (message.outcome === "ok") {
       this.#resolve(message.body, now)
     } else {
-      this.#onRefusal(message.outcome, message.from, message.view, now)
+      this.#onRefusal(message.outcome, message, now)
     }
     return true
   }
 
   #onRegisterReply(message: MessageOf<"reply">, now: number): void {
     if (message.outcome !== "ok") {
-      this.#onRefusal(message.outcome, message.from, message.view, now)
+      this.#onRefusal(message.outcome, message, now)
       return
     }
     const { body } = message
@@ -217,7 +225,7 @@ export class Session {
 
   #onRequestReply(message: MessageOf<"reply">, now: number): void {
     if (message.outcome !== "ok") {
-      this.#onRefusal(message.outcome, message.from, message.view, now)
+      this.#onRefusal(message.outcome, message, now)
     } else if (message.body.length === 0) {
       // Evicted between prepare and commit: the op was committed and did nothing (sessions.ts of the state machine).
       this.#onEvicted(message.from, now)
@@ -240,14 +248,24 @@ export class Session {
     this.#isRest = !this.#flight.isEmpty()
   }
 
-  #onRefusal(outcome: Exclude<RequestOutcome, "ok">, from: number, view: number, now: number): void {
+  #onRefusal(
+    outcome: Exclude<RequestOutcome, "ok">,
+    message: { readonly from: number; readonly epoch: number; readonly view: number },
+    now: number,
+  ): void {
+    const { from, epoch, view } = message
+    const { port, texts } = this.#options
     switch (outcome) {
       case "not_primary":
-        this.#courier.onRefusal(from, view, now)
+        this.#courier.onRefusal(from, port.primaryOf(epoch, view), now)
         return
       case "busy":
-      case "standby_missing":
         this.#courier.onBusy(from, now)
+        return
+      case "standby_missing":
+        // The only voter has waited for its standby already: waiting with it would not make it answer sooner.
+        this.#courier.onBusy(from, now)
+        this.#stop(STANDBY_MISSING)
         return
       case "stale":
         // The number is ours and the last: it was committed while a copy of it queued. The next copy gets the reply.
@@ -259,7 +277,7 @@ export class Session {
       case "invalid":
         this.#finish()
         this.#request -= this.#sent.isRead || this.#session === 0 ? 0 : 1
-        this.#fail(this.#flight, "invalid")
+        this.#fail(this.#flight, texts.invalid)
         return
       default:
         unreachable(outcome)
@@ -282,7 +300,7 @@ export class Session {
     this.#session = 0
     if (!isSurelyRefused) {
       this.#options.counters.unknown += 1
-      this.#fail(this.#flight, "evicted")
+      this.#fail(this.#flight, this.#options.texts.evicted)
     }
   }
 
@@ -292,27 +310,44 @@ export class Session {
     if (this.#state === "idle") {
       return
     }
-    if (now - this.#flightStartedAt >= REQUEST_TIMEOUT_MS) {
-      this.#giveUp()
+    const outage = this.#options.port.outage()
+    if (outage !== undefined) {
+      this.#stop(outage)
+    } else if (now - this.#flightStartedAt >= REQUEST_TIMEOUT_MS) {
+      const { unknown, notApplied } = this.#options.texts
+      this.#giveUp({ unknown, rejected: notApplied })
     } else {
       this.#courier.tick(now)
     }
   }
 
-  #giveUp(): void {
+  /** The cluster answers nobody: whoever waits is told so, and what is known of his command. */
+  #stop(outage: Outage): void {
+    const { texts } = this.#options
+    this.#giveUp({ unknown: texts.unknownFor(outage), rejected: texts.refusedFor(outage) })
+  }
+
+  /** Rule 26: unknown only what was sent and not surely refused. */
+  #giveUp({ unknown, rejected }: { readonly unknown: Failure; readonly rejected: Failure }): void {
     const isUnknown = this.#state === "requesting" && !this.#courier.isSurelyRefused()
     const wasRequesting = this.#state === "requesting"
     this.#finish()
     if (isUnknown) {
       this.#options.counters.unknown += 1
       this.#session = 0
+      this.#fail(this.#flight, unknown)
     } else {
-      this.#options.counters.not_applied += 1
       this.#request -= wasRequesting ? 1 : 0
     }
-    this.#fail(this.#flight, isUnknown ? "unknown" : "not_applied")
     // What waited behind it waited long enough, and nothing of it was ever sent.
-    this.#fail(this.#filling, "not_applied")
+    this.#refuse(rejected)
+  }
+
+  /** Nothing of what waits was sent, or is left to hope for. */
+  #refuse(rejected: Failure): void {
+    this.#options.counters.not_applied += this.waiting > 0 ? 1 : 0
+    this.#fail(this.#flight, rejected)
+    this.#fail(this.#filling, rejected)
   }
 
   #fail(batch: Batch, failure: Failure): void {

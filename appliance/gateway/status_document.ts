@@ -2,22 +2,19 @@
  * The JSON documents of the operator API. `schema` rises when a field changes its meaning or goes; new fields may come
  * at any time. Keys and kinds are snake_case, times milliseconds, sizes bytes. Plane: control.
  */
-import type { ReplicaStatus } from "../replication/replica.ts"
+import type { HostInfo, HostMember, MemberRole } from "../orchestration/host_info.ts"
+import type { LinkCounters } from "../orchestration/links.ts"
+import type { Alarm, Outage } from "../orchestration/quorum_watch.ts"
+import type { TableUsage } from "../orchestration/table_usage.ts"
+import type { ReplicaCounters, ReplicaStatus } from "../replication/replica.ts"
 import { Firmware, type MachineRecord, MachineRole, MachineStage } from "../state_machine/machine_record.ts"
 import type { Allocation } from "../types/static_memory.ts"
 import type { GatewayStatus } from "./gateway_status.ts"
-import type { ReplicaInfo, TableUsage } from "./port.ts"
 
 export const API_SCHEMA = 1
 
-export type MemberDocument = {
-  readonly slot: number
-  readonly name: string
-  readonly address: string
-  readonly is_primary: boolean
-  /** Since the machine that was asked last heard of it; 0 for itself, null for never. */
-  readonly last_contact_ms: number | null
-}
+/** As the machine that was asked sees it. */
+export type MemberDocument = HostMember & { readonly is_primary: boolean }
 
 /** GET /v1/status. */
 export type StatusDocument = {
@@ -27,6 +24,7 @@ export type StatusDocument = {
     readonly name: string
     readonly version: string
     readonly slot: number
+    readonly role: MemberRole
     readonly status: ReplicaStatus
     readonly incarnation: number
     readonly uptime_ms: number
@@ -34,21 +32,32 @@ export type StatusDocument = {
   readonly cluster: {
     /** A primary is known and a majority lives, as far as this machine hears. */
     readonly is_healthy: boolean
+    readonly cluster_id: string
+    readonly generation: number
+    readonly epoch: number
+    readonly is_epoch_safe: boolean
     readonly view: number
     readonly op: number
     readonly commit: number
     /** null when this machine knows of no primary. */
     readonly primary_slot: number | null
     readonly voters: number
-    /** Machines that hold the state. */
+    /** Voters that hold the state and are within reach. */
+    readonly voters_live: number
+    /** Machines that hold the state, standbys included. */
     readonly copies: number
-    /** Live voters beyond a majority. */
+    /** Live voters beyond a majority: 0 is an alarm, a negative one means that nothing is answered. */
     readonly quorum_margin: number
+    readonly alarms: readonly Alarm[]
+    /** Why commands are refused here just now; null when they are not. */
+    readonly outage: Outage | null
     readonly members: readonly MemberDocument[]
   }
   readonly arena: { readonly bytes: number; readonly tables: readonly TableUsage[] }
   readonly memory: { readonly bytes_total: number; readonly buffers: readonly Allocation[] }
   readonly gateway: GatewayStatus
+  readonly links: Readonly<LinkCounters>
+  readonly protocol: Readonly<ReplicaCounters>
 }
 
 export type MachineDocument = {
@@ -78,43 +87,58 @@ export type ErrorDocument = {
   readonly error: { readonly kind: string; readonly text: string }
 }
 
-export function isHealthy(info: ReplicaInfo): boolean {
-  return info.status === "normal" && info.primary_slot >= 0 && info.quorum_margin >= 0
+export function errorDocument(kind: string, text: string): ErrorDocument {
+  return { schema: API_SCHEMA, error: { kind, text } }
 }
 
-export function statusDocument(info: ReplicaInfo, gateway: GatewayStatus): StatusDocument {
+export function isHealthy(info: HostInfo): boolean {
+  const isAnswered = info.outage === undefined && info.quorum_margin >= 0
+  return info.status === "normal" && info.primary_slot >= 0 && isAnswered
+}
+
+export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDocument {
   return {
     schema: API_SCHEMA,
     machine: {
       name: info.name,
       version: info.version,
       slot: info.slot,
+      role: info.role,
       status: info.status,
       incarnation: info.incarnation,
       uptime_ms: Math.round(info.uptime_ms),
     },
     cluster: {
       is_healthy: isHealthy(info),
+      cluster_id: info.cluster_id,
+      generation: info.generation,
+      epoch: info.epoch,
+      is_epoch_safe: info.is_epoch_safe,
       view: info.view,
       op: info.op,
       commit: info.commit,
       primary_slot: info.primary_slot < 0 ? null : info.primary_slot,
       voters: info.voters,
+      voters_live: info.voters_live,
       copies: info.copies,
       quorum_margin: info.quorum_margin,
+      alarms: info.alarms,
+      outage: info.outage ?? null,
       members: info.members.map((member) => ({ ...member, is_primary: member.slot === info.primary_slot })),
     },
     arena: { bytes: info.arena_bytes, tables: info.tables },
     memory: { bytes_total: info.memory.reduce((sum, { bytes }) => sum + bytes, 0), buffers: info.memory },
     gateway,
+    links: info.links,
+    protocol: info.protocol,
   }
 }
 
-export function machinesDocument(records: readonly MachineRecord[], info: ReplicaInfo): MachinesDocument {
+export function machinesDocument(records: readonly MachineRecord[], info: HostInfo): MachinesDocument {
   return { schema: API_SCHEMA, machines: records.map((record) => machineDocument(record, info)) }
 }
 
-function machineDocument(record: MachineRecord, info: ReplicaInfo): MachineDocument {
+function machineDocument(record: MachineRecord, info: HostInfo): MachineDocument {
   const { slot, roles, stage, firmware, ...rest } = record
   const member = slot < 0 ? undefined : info.members.find((one) => one.slot === slot)
   // Another machine may have taken the slot since.

@@ -1,19 +1,46 @@
 /** What a client is told when a command was not done, or nobody knows: the limit and its number. Plane: control. */
+import type { Outage } from "../orchestration/quorum_watch.ts"
 import { ResultError } from "../state_machine/command.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX, REQUEST_TIMEOUT_MS } from "./limits.ts"
 
+/**
+ * Why a whole batch has no results. `text` is what its writes are told, `readText` its reads. Unknown is never a read:
+ * it changed nothing. Rule 26: an error that begins with UNKNOWN may have been applied, any other changed nothing.
+ */
+export type Failure = { readonly isUnknown: boolean; readonly text: string; readonly readText: string }
+
+/** What an operator may do about it. */
+const HINTS: Readonly<Record<Outage["kind"], string>> = {
+  quorum_lost: "see 'mandala salvage'",
+  standby_missing: "see 'mandala standby drop'",
+}
+
 /** Texts that are the same each time, made once, so that refusing is as cheap as answering. */
 export class Texts {
   readonly #limits: ClusterLimits
-  readonly unknown =
-    `ERR unknown: no answer within ${REQUEST_TIMEOUT_MS} ms; the command may or may not have been applied`
-  readonly evicted =
-    "ERR unknown: this gateway's session was evicted meanwhile; the command may or may not have been applied"
-  readonly notApplied =
-    `ERR no_primary: no machine took the command within ${REQUEST_TIMEOUT_MS} ms; it was not applied`
-  readonly readTimeout = `ERR no_primary: no machine answered the read within ${REQUEST_TIMEOUT_MS} ms`
-  readonly invalid = "ERR invalid: the primary refused the batch as malformed; nothing of it was applied"
+  readonly notApplied: Failure = {
+    isUnknown: false,
+    text: `CLUSTERDOWN no_primary: no machine took the command within ${REQUEST_TIMEOUT_MS} ms; it was not applied`,
+    readText: `CLUSTERDOWN no_primary: no machine answered the read within ${REQUEST_TIMEOUT_MS} ms`,
+  }
+  readonly unknown: Failure = {
+    isUnknown: true,
+    text: `UNKNOWN no_answer: none came within ${REQUEST_TIMEOUT_MS} ms; the command may or may not have been applied`,
+    readText: this.notApplied.readText,
+  }
+  readonly evicted: Failure = {
+    isUnknown: true,
+    text: "UNKNOWN evicted: this gateway's session was, meanwhile; the command may or may not have been applied",
+    readText: "CLUSTERDOWN evicted: this gateway's session was, meanwhile; ask again",
+  }
+  readonly invalid: Failure = {
+    isUnknown: false,
+    text: "ERR invalid: the primary refused the batch as malformed; nothing of it was applied",
+    readText: "ERR invalid: the primary refused the batch as malformed; nothing of it was applied",
+  }
+  /** A command of several keys of which a first part was applied, before the rest failed. */
+  readonly partial = "UNKNOWN partial: some of the command's keys were deleted; of the others nobody knows"
   readonly busy: string
   readonly echoTooLong = `ERR echo_bytes_max: a message has at most ${ECHO_BYTES_MAX} bytes`
   readonly clientNameTooLong = `ERR client_name_bytes_max: a name has at most ${CLIENT_NAME_BYTES_MAX} bytes`
@@ -35,6 +62,26 @@ export class Texts {
     this.#entriesFull = `ERR kv_entries_max: at most ${limits.kv_entries_max} keys are stored`
     this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${kv_slab_bytes} bytes of keys and values`
     this.#machinesFull = `ERR machines_max: at most ${limits.machines_max} machines are known`
+  }
+
+  /** Of commands that were never sent, or surely refused. */
+  refusedFor(outage: Outage): Failure {
+    const why = `CLUSTERDOWN ${outage.kind}: ${outage.text}`
+    const hint = HINTS[outage.kind]
+    return {
+      isUnknown: false,
+      text: `${why}; the command was not applied; ${hint}`,
+      readText: `${why}; no answer is given from the past; ${hint}`,
+    }
+  }
+
+  /** Of commands that were on their way when the cluster stopped. */
+  unknownFor(outage: Outage): Failure {
+    return {
+      isUnknown: true,
+      text: `UNKNOWN ${outage.kind}: ${outage.text}; the command may or may not have been applied`,
+      readText: this.refusedFor(outage).readText,
+    }
   }
 
   keyTooLong(bytes: number): string {

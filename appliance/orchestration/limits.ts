@@ -18,6 +18,9 @@ export type OrchestrationLimits = {
   readonly link_keepalive_ms: number
   /** A link on which nothing arrived for so long is closed and dialled again. */
   readonly link_idle_ms: number
+  /** A voter that was silent for so long is not counted as within reach, and how long a quorum may be gone untold. */
+  readonly quorum_silent_ms: number
+  readonly quorum_grace_ms: number
   /** A write that the peer does not take for so long closes the link. */
   readonly link_stalled_ms: number
   /** Dialling again; doubles up to the next line, with jitter. */
@@ -55,6 +58,8 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   link_connect_ms: 2_000,
   link_keepalive_ms: 500,
   link_idle_ms: 3_000,
+  quorum_silent_ms: 1_250,
+  quorum_grace_ms: 750,
   link_stalled_ms: 10_000,
   link_retry_ms: 50,
   link_retry_ms_max: 500,
@@ -75,6 +80,10 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   shutdown_ms: 2_000,
 }
 
+/** A salvage is read in pieces of about so many bytes, each of at most so many entries looked at. */
+export const SALVAGE_PIECE_BYTES = 64 * KIB
+export const SALVAGE_ENTRIES_PER_PIECE_MAX = 1_024
+
 /** TCP's own bound, not ours. */
 export const PORT_MAX = 65_535
 
@@ -93,6 +102,15 @@ export function assertOrchestrationLimits(
     "orchestration limits: a link holds the chunks that a peer may ask for",
   )
   assert(limits.link_idle_ms >= 4 * limits.link_keepalive_ms, "orchestration limits: silence outlasts four keepalives")
+  // Two keepalives may be late before a voter counts as lost, and clients are told within two seconds of a loss.
+  assert(
+    limits.quorum_silent_ms >= 2 * limits.link_keepalive_ms && limits.quorum_silent_ms < limits.link_idle_ms,
+    "orchestration limits: a voter is missed after two keepalives, and before its link is given up",
+  )
+  assert(
+    limits.quorum_silent_ms + limits.quorum_grace_ms <= 2_000,
+    "orchestration limits: clients hear of a lost majority within two seconds",
+  )
   // A stall of this process must not look like a primary's silence.
   assert(
     2 * limits.clock_step_ms_max <= others.process.primary_silent_ms,

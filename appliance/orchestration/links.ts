@@ -33,6 +33,7 @@ import {
   type Hello,
   HELLO_BYTES,
   judgeHello,
+  type Refusal,
 } from "./hello.ts"
 import type { LimitedLog } from "./limited_log.ts"
 import type { OrchestrationLimits } from "./limits.ts"
@@ -69,10 +70,57 @@ export type LinkCounters = {
   received: number
   dropped_no_link: number
   dropped_full: number
+  /** Frames that closed their link, and diallers that were turned away; each by kind below. */
   frames_refused: number
   hellos_refused: number
+  /** Connections beyond link_strangers_max, and those that said no hello in time. */
   strangers_refused: number
+  strangers_silent: number
   links_lost: number
+  readonly frames_refused_by: Record<FrameErrorKind, number>
+  readonly hellos_refused_by: Record<Refusal, number>
+  /** Acceptors that turned this replica away, or answered with something else. */
+  readonly hellos_declined_by: Record<Declined, number>
+}
+
+/** Why an answer to our hello opened no link. */
+type Declined = Refusal | "bad_answer"
+
+/** A counter for each kind: a kind that is forgotten here doesn't compile. */
+export function noLinkCounters(): LinkCounters {
+  const refusals: Record<Refusal, number> = {
+    bad_hello: 0,
+    bad_version: 0,
+    wrong_cluster: 0,
+    wrong_generation: 0,
+    wrong_limits: 0,
+    wrong_slot: 0,
+    displaced: 0,
+  }
+  return {
+    sent: 0,
+    received: 0,
+    dropped_no_link: 0,
+    dropped_full: 0,
+    frames_refused: 0,
+    hellos_refused: 0,
+    strangers_refused: 0,
+    strangers_silent: 0,
+    links_lost: 0,
+    frames_refused_by: {
+      bad_magic: 0,
+      bad_version: 0,
+      bad_checksum: 0,
+      bad_length: 0,
+      wrong_cluster: 0,
+      wrong_generation: 0,
+      wrong_limits: 0,
+      unknown_type: 0,
+      bad_field: 0,
+    },
+    hellos_refused_by: { ...refusals },
+    hellos_declined_by: { ...refusals, bad_answer: 0 },
+  }
 }
 
 /** What is written to one peer: its accepted connection and the ring of bytes on their way there. */
@@ -116,16 +164,7 @@ type Stranger = { readonly socket: Socket; readonly hello: Uint8Array; bytes: nu
 const U32 = 0x1_0000_0000
 
 export class Links {
-  readonly counters: LinkCounters = {
-    sent: 0,
-    received: 0,
-    dropped_no_link: 0,
-    dropped_full: 0,
-    frames_refused: 0,
-    hellos_refused: 0,
-    strangers_refused: 0,
-    links_lost: 0,
-  }
+  readonly counters: LinkCounters = noLinkCounters()
 
   readonly #options: LinksOptions
   readonly #limits: OrchestrationLimits
@@ -218,6 +257,11 @@ export class Links {
   holdsState(slot: number): boolean {
     const link = this.#inbound[slot]
     return link !== undefined && link.state === "open" && link.holdsState
+  }
+
+  /** Whether `slot` holds the state and was heard within `withinMs`. */
+  isLive(slot: number, withinMs: number): boolean {
+    return this.holdsState(slot) && this.#now - this.heardAt(slot) <= withinMs
   }
 
   isOpen(slot: number): boolean {
@@ -332,6 +376,7 @@ export class Links {
   #onStrangerData(stranger: Stranger, chunk: Buffer): void {
     if (stranger.bytes + chunk.length > HELLO_BYTES || !this.#strangers.has(stranger)) {
       // A dialler says one hello and nothing more.
+      this.#refuseHello("bad_hello", stranger.socket)
       stranger.socket.destroy()
       return
     }
@@ -349,8 +394,8 @@ export class Links {
     const outcome = decoded.ok ? this.#judge(decoded.value) : decoded.error
     const answer = encodeAnswer({ outcome, from: slot, nonce: this.#nonce }, wire.checksum)
     if (!decoded.ok || outcome !== "accepted") {
-      this.counters.hellos_refused += 1
-      this.#options.log.warn(`link_refused_${outcome}`, this.#now, { peer: socket.remoteAddress ?? "" })
+      assert(outcome !== "accepted", "links: what is refused was not accepted")
+      this.#refuseHello(outcome, socket)
       socket.end(answer)
       return
     }
@@ -365,6 +410,12 @@ export class Links {
     book.learn(hello.from, { address: hello.address, port: hello.port })
     this.#adopt(link, socket)
     this.#redial(hello.from, hello.nonce)
+  }
+
+  #refuseHello(kind: Refusal, socket: Socket): void {
+    this.counters.hellos_refused += 1
+    this.counters.hellos_refused_by[kind] += 1
+    this.#options.log.warn(`link_refused_${kind}`, this.#now, { peer: socket.remoteAddress ?? "" })
   }
 
   #judge(hello: Hello): Answer["outcome"] {
@@ -520,7 +571,9 @@ export class Links {
     const decoded = decodeAnswer(link.splitter.buffer, offset, this.#wire.checksum)
     const outcome = decoded.ok ? decoded.value.outcome : decoded.error
     if (!decoded.ok || outcome !== "accepted" || decoded.value.from !== link.slot) {
-      this.#options.log.warn(`link_declined_${outcome}`, this.#now, { slot: link.slot })
+      const kind = outcome === "accepted" ? "wrong_slot" : outcome
+      this.counters.hellos_declined_by[kind] += 1
+      this.#options.log.warn(`link_declined_${kind}`, this.#now, { slot: link.slot })
       socket.destroy()
       return false
     }
@@ -561,6 +614,7 @@ export class Links {
 
   #refuseFrame(link: Inbound, kind: FrameErrorKind): void {
     this.counters.frames_refused += 1
+    this.counters.frames_refused_by[kind] += 1
     this.#options.log.warn(`frame_${kind}`, this.#now, { slot: link.slot })
   }
 
@@ -592,6 +646,8 @@ export class Links {
     }
     for (const stranger of this.#strangers) {
       if (nowMs - stranger.since >= this.#limits.link_greeting_ms) {
+        this.counters.strangers_silent += 1
+        this.#strangers.delete(stranger)
         stranger.socket.destroy()
       }
     }

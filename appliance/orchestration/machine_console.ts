@@ -3,7 +3,7 @@
  * Plane: control.
  */
 import { closeSync, existsSync, openSync, write } from "node:fs"
-import type { HostInfo } from "./process_host.ts"
+import type { HostInfo } from "./host_info.ts"
 
 export type ConsoleLineOptions = { readonly info: HostInfo; readonly address: string; readonly clusterID: string }
 
@@ -18,10 +18,12 @@ const CLUSTER_DIGITS = 8
 export function consoleLine({ info, address, clusterID }: ConsoleLineOptions): string {
   const cluster = clusterID.slice(0, CLUSTER_DIGITS)
   const place = `${info.name} ${address}, slot ${info.slot} of ${info.voters}, cluster ${cluster}`
-  const role = info.status === "normal" ? (info.primary_slot === info.slot ? "primary" : "backup") : info.status
+  const peer = info.role === "voter" ? "backup" : "standby"
+  const role = info.status === "normal" ? (info.primary_slot === info.slot ? "primary" : peer) : info.status
   const primary = info.primary_slot < 0 ? "unknown" : String(info.primary_slot)
   const state = `view ${info.view} (primary ${primary}), op ${info.op}, commit ${info.commit}, copies ${info.copies}`
-  return `mandala: ${place}: ${role}, ${state}\n`
+  const alarms = info.alarms.map(({ text }) => `mandala: ALARM: ${text}\n`)
+  return `mandala: ${place}: ${role}, ${state}, quorum margin ${info.quorum_margin}\n${alarms.join("")}`
 }
 
 export class MachineConsole {
@@ -43,7 +45,8 @@ export class MachineConsole {
     }
     this.#lookedAt = nowMs
     const info = machine.info()
-    const state = `${info.status} ${info.view} ${info.primary_slot} ${info.copies}`
+    const alarms = info.alarms.map(({ kind }) => kind).join(" ")
+    const state = `${info.status} ${info.view} ${info.primary_slot} ${info.copies} ${info.quorum_margin} ${alarms}`
     if (state !== this.#shown) {
       this.#shown = state
       this.print(consoleLine({ info, address: machine.address, clusterID: machine.clusterID }))

@@ -11,7 +11,7 @@ import {
 } from "../state_machine/machine_record.ts"
 import { assert } from "../types/assert.ts"
 import type { LimitedLog } from "./limited_log.ts"
-import type { HostInfo } from "./process_host.ts"
+import type { HostInfo } from "./host_info.ts"
 import type { NodeConfig } from "./node_config.ts"
 
 export type MachineRegistrationOptions = {

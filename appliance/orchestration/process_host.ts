@@ -5,7 +5,9 @@
  */
 import type { Logger } from "pino"
 import { allocateReplicaMemory } from "../replication/replica_memory.ts"
-import { Replica, type ReplicaStatus } from "../replication/replica.ts"
+import { memberAt, votes } from "../replication/configuration.ts"
+import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
+import { Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
@@ -15,17 +17,20 @@ import type { Operation, RandomU32 } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { err, ok, type Result } from "../types/result.ts"
-import { type Allocation, StaticMemory } from "../types/static_memory.ts"
+import { StaticMemory } from "../types/static_memory.ts"
 import { AddressBook } from "./address_book.ts"
 import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.ts"
 import { ExitCode } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
+import type { HostInfo, HostMember, MemberRole } from "./host_info.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
 import { Links, type ListenError } from "./links.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
+import { type Outage, QuorumWatch } from "./quorum_watch.ts"
+import { Salvage, type SalvageRefusal } from "./salvage.ts"
 import { SlewedClock } from "./slewed_clock.ts"
-import { type TableUsage, tableUsage } from "./table_usage.ts"
+import { tableUsage } from "./table_usage.ts"
 import { monotonicMs, sha256Digest, systemRandom, zlibChecksum } from "./system_ports.ts"
 
 export type Ports = { readonly replica: number; readonly data: number; readonly api: number }
@@ -66,32 +71,14 @@ export type Reply = MessageOf<"reply"> | MessageOf<"read_reply">
 /** Who gets the answers to this machine's requests. A reply's body may be a view that ends with the call. */
 export type ReplySink = { onReply(message: Reply): void; tick(nowMs: number): void }
 
-export type HostMember = {
-  readonly slot: number
-  readonly name: string
-  readonly address: string
-  readonly last_contact_ms: number | null
-}
-
-export type HostInfo = {
-  readonly name: string
-  readonly version: string
-  readonly slot: number
-  readonly voters: number
-  readonly incarnation: number
-  readonly status: ReplicaStatus
-  readonly view: number
-  readonly op: number
-  readonly commit: number
-  readonly primary_slot: number
-  readonly quorum_margin: number
-  readonly copies: number
-  readonly members: readonly HostMember[]
-  readonly arena_bytes: number
-  readonly tables: readonly TableUsage[]
-  readonly memory: readonly Allocation[]
-  readonly uptime_ms: number
-}
+/** Messages of peers that this replica must not believe; the links have judged their form before. */
+const REFUSALS: readonly (keyof ReplicaCounters)[] = [
+  "stale_incarnation",
+  "wrong_epoch",
+  "corrupt_entry",
+  "divergent_entry",
+  "unexpected_message",
+]
 
 export class ProcessHost {
   readonly memory = new StaticMemory()
@@ -112,6 +99,9 @@ export class ProcessHost {
   #timer: NodeJS.Timeout | undefined
   #now = monotonicMs()
   readonly #clock: SlewedClock
+  readonly #quorum: QuorumWatch
+  /** The replica's counters as they were last looked at, so that a refusal is logged. */
+  readonly #counted = new Map<string, number>()
   #isPumping = false
   #ended = false
   #status: ReplicaStatus = "recovering"
@@ -148,6 +138,7 @@ export class ProcessHost {
       repeatMs: orchestrationLimits.log_repeat_ms,
       kindsMax: orchestrationLimits.log_kinds_max,
     })
+    this.#quorum = new QuorumWatch({ graceMs: orchestrationLimits.quorum_grace_ms, log: options.log })
     this.#book = new AddressBook(limits.slots_max)
     for (const member of config.members) {
       this.#learn(member)
@@ -244,17 +235,50 @@ export class ProcessHost {
     return status === "recovering" || status === "fenced" ? -1 : this.replica.primary
   }
 
-  voters(): number {
-    return this.replica.voters
+  primaryOf(epoch: number, view: number): number {
+    return epoch === this.replica.epoch ? this.replica.primaryOf(view) : -1
+  }
+
+  voterSlots(): readonly number[] {
+    return this.replica.configuration.voters.map((voter) => voter.slot)
+  }
+
+  slotsMax(): number {
+    return this.#options.limits.slots_max
+  }
+
+  outage(): Outage | undefined {
+    return this.#quorum.outage
+  }
+
+  /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers, unless forced. */
+  salvage(isForced: boolean): Result<Salvage, SalvageRefusal> {
+    const info = this.info()
+    if (!this.#holdsState()) {
+      const text = `this machine holds no state: it is ${info.status}; ask another`
+      return err({ kind: "no_state", text })
+    }
+    if (info.outage === undefined && !isForced) {
+      const text = `${info.voters_live} of ${info.voters} voters live and answer: read from the cluster, or add --force`
+      return err({ kind: "quorum_present", text })
+    }
+    const { limits } = this.#options
+    const { stateMachine, replica } = this
+    return ok(new Salvage({ info, limits, stateMachine, log: replica.log, commit: () => replica.commit }))
   }
 
   info(): HostInfo {
     const { replica } = this
-    const copies = this.#copies()
+    const { config } = this.#options
     return {
-      name: this.#options.config.machine,
+      name: config.machine,
       version: this.#options.version,
+      cluster_id: config.cluster_id,
+      generation: replica.generation,
+      epoch: replica.epoch,
+      is_epoch_safe: replica.isEpochSafe,
       slot: replica.slot,
+      role: this.#roleOf(replica.slot),
       voters: replica.voters,
       incarnation: replica.incarnation,
       status: replica.status,
@@ -262,34 +286,92 @@ export class ProcessHost {
       op: replica.op,
       commit: replica.commit,
       primary_slot: this.primarySlot(),
-      quorum_margin: copies - (replica.faults + 1),
-      copies,
+      voters_live: this.#votersLive(),
+      quorum_margin: this.#votersLive() - (replica.faults + 1),
+      copies: this.#copies(),
+      alarms: this.#quorum.alarms(),
+      outage: this.#quorum.outage,
       members: this.#members(),
       arena_bytes: this.stateMachine.arena.length,
       tables: tableUsage(this.stateMachine.arena, this.#options.limits),
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
+      links: this.links.counters,
+      protocol: replica.counters,
     }
   }
 
+  /** All slots of the configuration, this machine's own, and every other that is known. */
   #members(): HostMember[] {
-    const known = this.#names.map((name, slot) => ({ name, slot }))
-    const named = known.filter(({ name, slot }) => name !== "" || slot < this.#options.config.voters)
-    return named.map(({ name, slot }) => {
-      const place = this.#book.at(slot)
-      const isSelf = slot === this.replica.slot
-      const heardAt = this.links.heardAt(slot)
-      return {
-        slot,
-        name,
-        address: isSelf
-          ? `${this.#options.advertise}:${this.links.port}`
-          : place === undefined
-            ? ""
-            : `${place.address}:${place.port}`,
-        last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
+    const members: HostMember[] = []
+    for (let slot = 0; slot < this.#options.limits.slots_max; slot += 1) {
+      const isKnown = this.#names[slot] !== "" || this.#book.at(slot) !== undefined
+      if (isKnown || this.#roleOf(slot) !== "none") {
+        members.push(this.#member(slot))
       }
-    })
+    }
+    return members
+  }
+
+  #member(slot: number): HostMember {
+    const { replica } = this
+    const { configuration } = replica
+    const place = this.#book.at(slot)
+    const isSelf = slot === replica.slot
+    const heardAt = this.links.heardAt(slot)
+    const role = this.#roleOf(slot)
+    const entry = entryAt(replica.cv, slot)
+    return {
+      slot,
+      name: this.#names[slot] ?? "",
+      address: isSelf
+        ? `${this.#options.advertise}:${this.links.port}`
+        : place === undefined
+          ? ""
+          : `${place.address}:${place.port}`,
+      role,
+      is_synchronous: role === "standby" && configuration.synchronous,
+      boot_nonce: this.#bootNonce(slot, role),
+      incarnation: role === "voter" ? incarnationOf(entry) : 0,
+      holds_state: isSelf ? this.#holdsState() : this.links.holdsState(slot),
+      lag_ops: replica.lagOf(slot) ?? null,
+      last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
+    }
+  }
+
+  #roleOf(slot: number): MemberRole {
+    const { configuration } = this.replica
+    if (votes(configuration, slot)) {
+      return "voter"
+    }
+    if (memberAt(configuration, slot) !== undefined) {
+      return "standby"
+    }
+    const isFollower = slot === this.replica.slot || this.replica.followers().some((known) => known.slot === slot)
+    return isFollower ? "follower" : "none"
+  }
+
+  #bootNonce(slot: number, role: MemberRole): number | null {
+    const { replica } = this
+    if (slot === replica.slot) {
+      return replica.bootNonce
+    }
+    if (role === "voter") {
+      return nonceOf(entryAt(replica.cv, slot)) || null
+    }
+    const follower = replica.followers().find((known) => known.slot === slot)
+    return follower?.nonce ?? memberAt(replica.configuration, slot)?.nonce ?? null
+  }
+
+  /** Voters that hold the state and were heard a moment ago, this one included. */
+  #votersLive(): number {
+    const silentMs = this.#options.orchestrationLimits.quorum_silent_ms
+    let live = 0
+    for (const { slot } of this.replica.configuration.voters) {
+      const isLive = slot === this.replica.slot ? this.#holdsState() : this.links.isLive(slot, silentMs)
+      live += isLive ? 1 : 0
+    }
+    return live
   }
 
   /** Machines that hold the state, as their keepalives say, this one included. */
@@ -311,8 +393,29 @@ export class ProcessHost {
     this.#now = monotonicMs()
     this.replica.tick(this.#clock.advance(this.#now))
     this.#pump()
-    this.#sink?.tick(this.#now)
     this.links.tick(this.#now)
+    this.#quorum.observe(this.#now, {
+      voters: this.replica.voters,
+      live: this.#votersLive(),
+      copies: this.#copies(),
+      isStandbyMissing: this.replica.isStandbyMissing,
+      holdsState: this.#holdsState(),
+    })
+    this.#logRefusals()
+    this.#sink?.tick(this.#now)
+    this.links.flush()
+  }
+
+  /** What the replica refused since the last tick: a line a kind in a while, however often it happens. */
+  #logRefusals(): void {
+    const { counters } = this.replica
+    for (const kind of REFUSALS) {
+      const count = counters[kind]
+      if (count !== (this.#counted.get(kind) ?? 0)) {
+        this.#counted.set(kind, count)
+        this.#limitedLog.warn(`replica_${kind}`, this.#now, { count })
+      }
+    }
   }
 
   /** What it leads to is written when all that one read brought has been handled (`onRead`). */

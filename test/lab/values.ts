@@ -82,9 +82,9 @@ export class Values {
   }
 }
 
-/** A refusal names its cause and changed nothing; an answer that never came, or says "unknown", may have. */
+/** A refusal names its cause and changed nothing; an answer that never came, or says UNKNOWN, may have. */
 function isRefusal(reason: string): boolean {
-  return /ReplyError: (?!ERR unknown:)/.test(reason)
+  return /ReplyError: (?!UNKNOWN )/.test(reason)
 }
 
 /** A connection to one machine that gives up rather than waits: what to do then is the scene's to say. */

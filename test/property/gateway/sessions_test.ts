@@ -45,8 +45,12 @@ class FaultyCluster extends ClusterOfOne {
     return {
       sendTo: (slot, message) => this.#sendTo(slot, message),
       primarySlot: () => (this.#random.chance(1, 10) ? this.#random.below(VOTERS) : this.#primary),
-      voters: () => VOTERS,
+      primaryOf: (_, view) => view % VOTERS,
+      voterSlots: () => Array.from({ length: VOTERS }, (_, slot) => slot),
+      slotsMax: () => this.slotsMax(),
+      outage: () => undefined,
       info: () => this.info(),
+      salvage: () => this.salvage(),
     }
   }
 
@@ -168,10 +172,10 @@ class CountingClient {
     }
     const { counts } = this
     const [first = "", second = ""] = answer.split("\r\n")
-    if (first.startsWith("-ERR unknown: ")) {
+    if (first.startsWith("-UNKNOWN ")) {
       expect(this.#waitsFor, context).toBe("incr")
       counts.unknown += 1
-    } else if (first.startsWith("-ERR no_primary: ")) {
+    } else if (first.startsWith("-CLUSTERDOWN ")) {
       counts.refused += 1
     } else {
       const value = this.#waitsFor === "incr" ? Number(first.slice(1)) : Number(first === "$-1" ? 0 : second)

@@ -143,9 +143,12 @@ const STATUS = {
     op: 12,
     commit: 11,
     primary_slot: 1,
+    epoch: 2,
     voters: 3,
+    voters_live: 2,
     copies: 2,
     quorum_margin: 0,
+    alarms: [{ kind: "quorum_margin_0", text: "quorum margin 0: 2 of 3 voters live\u0007" }],
     members: [
       { slot: 0, name: "m0\u001b[31m", address: "10.0.0.10:7400", is_primary: false, last_contact_ms: null },
       { slot: 1, name: "m1", address: "10.0.0.11:7400", is_primary: true, last_contact_ms: 0 },
@@ -156,7 +159,8 @@ const STATUS = {
 }
 
 const STATUS_TEXT = `machine   m1, slot 1, normal, up 3m12s, version 0.1.0
-cluster   healthy, 2 copies, quorum margin 0
+cluster   healthy, 2 copies, 2 of 3 voters live, quorum margin 0, epoch 2
+ALARM     quorum margin 0: 2 of 3 voters live?
 primary   m1, slot 1
 log       view 4, op 12, commit 11
 arena     61.5 MiB: kv 3/4096

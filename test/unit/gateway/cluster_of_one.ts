@@ -1,6 +1,9 @@
 /** A gateway over one real replica with the real state machine, in this process and without sockets. Plane: control. */
 import { Gateway } from "../../../appliance/gateway/gateway.ts"
-import type { GatewayMessage, ReplicaInfo, ReplicaPort } from "../../../appliance/gateway/port.ts"
+import type { GatewayMessage, ReplicaPort } from "../../../appliance/gateway/port.ts"
+import type { HostInfo } from "../../../appliance/orchestration/host_info.ts"
+import type { Outage } from "../../../appliance/orchestration/quorum_watch.ts"
+import { Salvage, type SalvageRefusal } from "../../../appliance/orchestration/salvage.ts"
 import { sha256Digest } from "../../../appliance/orchestration/system_ports.ts"
 import { Replica } from "../../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../../appliance/replication/replica_memory.ts"
@@ -9,7 +12,9 @@ import { type ArenaStateMachine, createStateMachine } from "../../../appliance/s
 import { assert } from "../../../appliance/types/assert.ts"
 import { CLUSTER_LIMITS, type ClusterLimits, PROCESS_LIMITS } from "../../../appliance/types/limits.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"
+import { ok, type Result } from "../../../appliance/types/result.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
+import { makeHostInfo, makeMember } from "./make_host_info.ts"
 
 const TICK_MS = 10
 const TICKS_TO_FORM_MAX = 1_000
@@ -27,6 +32,7 @@ export class ClusterOfOne implements ReplicaPort {
   readonly stateMachine: ArenaStateMachine
   readonly replica: Replica
   readonly gateway: Gateway
+  readonly limits: ClusterLimits
   now = 0
   /** With real sockets: brings settle() about, soon. */
   onDue: (() => void) | undefined
@@ -35,6 +41,7 @@ export class ClusterOfOne implements ReplicaPort {
 
   constructor(options: { readonly seed?: number; readonly limits?: ClusterLimits } = {}) {
     const limits = options.limits ?? TEST_LIMITS
+    this.limits = limits
     const prng = new PRNG(options.seed ?? 1)
     const random = (): number => prng.u32()
     this.stateMachine = createStateMachine({ limits, arena: new Uint8Array(arenaBytes(limits)) })
@@ -104,8 +111,26 @@ export class ClusterOfOne implements ReplicaPort {
     return this.replica.status === "normal" ? 0 : -1
   }
 
-  voters(): number {
-    return 1
+  primaryOf(): number {
+    return 0
+  }
+
+  voterSlots(): readonly number[] {
+    return [0]
+  }
+
+  slotsMax(): number {
+    return TEST_LIMITS.slots_max
+  }
+
+  outage(): Outage | undefined {
+    return undefined
+  }
+
+  salvage(): Result<Salvage, SalvageRefusal> {
+    const { replica, stateMachine } = this
+    const info = this.info()
+    return ok(new Salvage({ info, limits: this.limits, stateMachine, log: replica.log, commit: () => replica.commit }))
   }
 
   tick(ms = TICK_MS): void {
@@ -123,9 +148,9 @@ export class ClusterOfOne implements ReplicaPort {
     }
   }
 
-  info(): ReplicaInfo {
+  info(): HostInfo {
     const { replica } = this
-    return {
+    return makeHostInfo({
       name: "m0",
       version: "0.0.0-test",
       slot: 0,
@@ -138,11 +163,11 @@ export class ClusterOfOne implements ReplicaPort {
       primary_slot: this.primarySlot(),
       quorum_margin: 0,
       copies: 1,
-      members: [{ slot: 0, name: "m0", address: "127.0.0.1:7400", last_contact_ms: 0 }],
+      members: [makeMember({ slot: 0, name: "m0", address: "127.0.0.1:7400", holds_state: true, last_contact_ms: 0 })],
       arena_bytes: this.stateMachine.arena.length,
       tables: [{ table: "kv", used: this.stateMachine.keys(), capacity: TEST_LIMITS.kv_entries_max }],
       memory: this.memory.table(),
       uptime_ms: this.now,
-    }
+    })
   }
 }

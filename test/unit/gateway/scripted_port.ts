@@ -1,13 +1,19 @@
 /** A port whose replicas say what the test says. Plane: control. */
 import { Gateway } from "../../../appliance/gateway/gateway.ts"
-import type { GatewayMessage, ReplicaInfo, ReplicaPort } from "../../../appliance/gateway/port.ts"
+import type { GatewayMessage, ReplicaPort } from "../../../appliance/gateway/port.ts"
+import type { HostInfo } from "../../../appliance/orchestration/host_info.ts"
+import type { Outage } from "../../../appliance/orchestration/quorum_watch.ts"
+import type { SalvageRefusal } from "../../../appliance/orchestration/salvage.ts"
 import type { RequestOutcome } from "../../../appliance/replication/message.ts"
 import { ResultKind } from "../../../appliance/state_machine/command.ts"
 import { assert } from "../../../appliance/types/assert.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
 import { CLUSTER_LIMITS } from "../../../appliance/types/limits.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"
+import { type Err, err } from "../../../appliance/types/result.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
+
+import { makeHostInfo, makeMember } from "./make_host_info.ts"
 
 export type SentMessage = GatewayMessage & { readonly slot: number; readonly at: number }
 
@@ -30,6 +36,9 @@ export class ScriptedPort implements ReplicaPort {
   readonly gateway: Gateway
   /** Slots that sendTo() cannot reach. */
   readonly down = new Set<number>()
+  /** A view of another epoch than this is no hint. */
+  epoch = 0
+  stopped: Outage | undefined
   primary = 0
   now = 0
   isDue = false
@@ -57,11 +66,24 @@ export class ScriptedPort implements ReplicaPort {
   primarySlot(): number {
     return this.primary
   }
-  voters(): number {
-    return 3
+  primaryOf(epoch: number, view: number): number {
+    return epoch === this.epoch ? view % 3 : -1
   }
-  info(): ReplicaInfo {
-    return {
+  voterSlots(): readonly number[] {
+    return [0, 1, 2]
+  }
+  slotsMax(): number {
+    return CLUSTER_LIMITS.slots_max
+  }
+  outage(): Outage | undefined {
+    return this.stopped
+  }
+  salvage(): Err<SalvageRefusal> {
+    return err({ kind: "quorum_present", text: "3 of 3 voters live" })
+  }
+  info(): HostInfo {
+    return makeHostInfo({
+      outage: this.stopped,
       name: "m1",
       version: "0.0.0-test",
       slot: 1,
@@ -75,15 +97,15 @@ export class ScriptedPort implements ReplicaPort {
       quorum_margin: 1,
       copies: 3,
       members: [
-        { slot: 0, name: "m0", address: "10.0.0.10:7400", last_contact_ms: 40 },
-        { slot: 1, name: "m1", address: "10.0.0.11:7400", last_contact_ms: 0 },
-        { slot: 2, name: "", address: "", last_contact_ms: null },
+        makeMember({ slot: 0, name: "m0", address: "10.0.0.10:7400", last_contact_ms: 40 }),
+        makeMember({ slot: 1, name: "m1", address: "10.0.0.11:7400", last_contact_ms: 0 }),
+        makeMember({ slot: 2 }),
       ],
       arena_bytes: 4096,
       tables: [],
       memory: [],
       uptime_ms: this.now,
-    }
+    })
   }
 
   settle(): void {

@@ -10,16 +10,18 @@ import {
   SESSION_STALLED_MS,
   SESSIONS_PER_GATEWAY,
 } from "../../../appliance/gateway/limits.ts"
+import type { Outage } from "../../../appliance/orchestration/quorum_watch.ts"
 import { ResultError, ResultKind } from "../../../appliance/state_machine/command.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
 import { CLUSTER_LIMITS } from "../../../appliance/types/limits.ts"
 import { integer, NIL, OK, refusal, ScriptedPort } from "./scripted_port.ts"
 import { encodeCommand, TestClient } from "./test_client.ts"
 
+const FULL = refusal(ResultError.reply_bytes_max)
 const WITHIN = `within ${REQUEST_TIMEOUT_MS} ms`
-const UNKNOWN = `-ERR unknown: no answer ${WITHIN}; the command may or may not have been applied\r\n`
-const NOT_APPLIED = `-ERR no_primary: no machine took the command ${WITHIN}; it was not applied\r\n`
-const READ_TIMEOUT = `-ERR no_primary: no machine answered the read ${WITHIN}\r\n`
+const UNKNOWN = `-UNKNOWN no_answer: none came ${WITHIN}; the command may or may not have been applied\r\n`
+const NOT_APPLIED = `-CLUSTERDOWN no_primary: no machine took the command ${WITHIN}; it was not applied\r\n`
+const READ_TIMEOUT = `-CLUSTERDOWN no_primary: no machine answered the read ${WITHIN}\r\n`
 
 let port: ScriptedPort
 let client: TestClient
@@ -171,6 +173,94 @@ test("without an answer the outcome is unknown, and the session is not used agai
   expect(port.last).toMatchObject({ session: 2002, request: 1 })
 })
 
+const LOST: Outage = { kind: "quorum_lost", text: "1 of 3 voters hold the state and are within reach, 2 are needed" }
+const WHY = `quorum_lost: ${LOST.text}`
+const LOST_UNKNOWN = `-UNKNOWN ${WHY}; the command may or may not have been applied\r\n`
+const LOST_REJECTED = `-CLUSTERDOWN ${WHY}; the command was not applied; see 'mandala salvage'\r\n`
+const LOST_READ = `-CLUSTERDOWN ${WHY}; no answer is given from the past; see 'mandala salvage'\r\n`
+
+test("a lost majority is said at once: of what was sent nobody knows, the rest was not applied", () => {
+  sendRegistered("INCR a", "GET a", "PING")
+  send("SET behind 1", "GET behind")
+  port.stopped = LOST
+  port.wait(10)
+  expect(client.take()).toBe(`${LOST_UNKNOWN}${LOST_READ}+PONG\r\n${LOST_REJECTED}${LOST_READ}`)
+  const sent = port.sent.length
+  send("SET c 1", "GET c", "PING")
+  expect(client.take()).toBe(`${LOST_REJECTED}${LOST_READ}+PONG\r\n`)
+  expect(port.sent).toHaveLength(sent)
+  expect(port.gateway.status()).toMatchObject({ sessions_registered: 0, counters: { unknown: 1, not_applied: 2 } })
+})
+
+test("when the majority is back, so is the service, with a new session where the old one's outcome is unknown", () => {
+  sendRegistered("INCR a")
+  const lost = port.last
+  port.stopped = LOST
+  port.wait(10)
+  expect(client.take()).toBe(LOST_UNKNOWN)
+  port.stopped = undefined
+  send("INCR a")
+  expect(port.last).toMatchObject({ operation: Operation.register })
+  // It was committed after all, which is what unknown means: not an answer to anything that is asked now.
+  port.answer("ok", integer(1), { to: lost })
+  expect(client.take()).toBe("")
+  port.register(2002)
+  port.answer("ok", integer(2))
+  expect(client.take()).toBe(":2\r\n")
+})
+
+test("a lost majority before anything was sent keeps the session and its number", () => {
+  sendRegistered("SET a 1")
+  port.answer("ok", OK)
+  expect(client.take()).toBe("+OK\r\n")
+  port.stopped = LOST
+  send("SET a 2")
+  expect(client.take()).toBe(LOST_REJECTED)
+  port.stopped = undefined
+  send("SET a 3")
+  expect(port.last).toMatchObject({ session: 1001, request: 2 })
+})
+
+test("a registration under way when the majority is lost: the write behind it was not applied", () => {
+  send("SET a 1")
+  expect(port.last).toMatchObject({ operation: Operation.register })
+  port.stopped = LOST
+  port.wait(10)
+  expect(client.take()).toBe(LOST_REJECTED)
+})
+
+test("a voter without its standby says so at once: refused once is rejected, after two copies unknown", () => {
+  sendRegistered("INCR a", "GET a")
+  port.answer("standby_missing")
+  const why = "standby_missing: the only voter answers nothing that its synchronous standby has not confirmed"
+  const [write = "", read = ""] = client.take().split("\r\n")
+  expect(write).toBe(`-CLUSTERDOWN ${why}, and that is silent; the command was not applied; see 'mandala standby drop'`)
+  expect(read).toContain("no answer is given from the past")
+  send("INCR a")
+  expect(port.last).toMatchObject({ session: 1001, request: 1 })
+  port.wait(RETRY_SILENT_MS)
+  port.answer("standby_missing")
+  expect(client.take()).toMatch(/^-UNKNOWN standby_missing: .*may or may not have been applied\r\n$/)
+})
+
+test("a DEL that was answered in part when the majority was lost says that some keys are gone", () => {
+  sendRegistered("SET x 1", "DEL a b c")
+  port.answer("ok", Buffer.concat([OK, integer(1), FULL, FULL]))
+  expect(client.take()).toBe("+OK\r\n")
+  port.stopped = LOST
+  port.wait(10)
+  expect(client.take()).toMatch(/^-UNKNOWN partial: some of the command's keys were deleted/)
+})
+
+test("a view of another epoch is no hint: the next machine is asked", () => {
+  sendRegistered("INCR a")
+  port.epoch = 4
+  port.answer("not_primary", undefined, { view: 5 })
+  expect(port.sent).toHaveLength(2)
+  port.wait(RETRY_REFUSED_MS)
+  expect(port.last.slot).toBe(1)
+})
+
 test("what was never sent was not applied", () => {
   for (const slot of [0, 1, 2]) {
     port.down.add(slot)
@@ -204,7 +294,7 @@ test("evicted after a second copy was sent: nobody knows of the first", () => {
   sendRegistered("INCR a", "GET a")
   port.wait(RETRY_SILENT_MS)
   port.answer("evicted")
-  expect(client.take()).toMatch(/^-ERR unknown: .*may or may not have been applied\r\n-ERR no_primary/)
+  expect(client.take()).toMatch(/^-UNKNOWN evicted: .*may or may not have been applied\r\n-CLUSTERDOWN evicted/)
   send("INCR a")
   expect(port.last).toMatchObject({ operation: Operation.register })
 })
@@ -254,8 +344,8 @@ test("a full queue makes a connection wait, and says busy once the cluster is st
   expect(client.isPaused).toBe(false)
   port.wait(REQUEST_TIMEOUT_MS)
   const replies = client.take().split("\r\n")
-  expect(replies.filter((reply) => reply.startsWith("-ERR unknown: "))).toHaveLength(1)
-  expect(replies.filter((reply) => reply.startsWith("-ERR no_primary: "))).toHaveLength(batch_commands_max)
+  expect(replies.filter((reply) => reply.startsWith("-UNKNOWN no_answer: "))).toHaveLength(1)
+  expect(replies.filter((reply) => reply.startsWith("-CLUSTERDOWN no_primary: "))).toHaveLength(batch_commands_max)
   expect(replies.filter((reply) => reply.startsWith("-ERR busy: requests_queue_max: 4096 "))).toHaveLength(10)
 })
 
@@ -269,8 +359,6 @@ test("connections are spread over all sessions, and each stays with one", () => 
   expect(port.sent).toHaveLength(SESSIONS_PER_GATEWAY)
   expect(new Set(port.sent.map((message) => (message.type === "request" ? message.request : 0))).size).toBe(8)
 })
-
-const FULL = refusal(ResultError.reply_bytes_max)
 
 test("commands that found the reply full are sent again when that keeps the order", () => {
   sendRegistered("SET a 1", "GET big", "GET b")

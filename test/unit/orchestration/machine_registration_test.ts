@@ -5,13 +5,13 @@ import { LimitedLog } from "../../../appliance/orchestration/limited_log.ts"
 import { consoleLine } from "../../../appliance/orchestration/machine_console.ts"
 import { MachineRegistration, type PutOutcome } from "../../../appliance/orchestration/machine_registration.ts"
 import { parseNodeConfig } from "../../../appliance/orchestration/node_config.ts"
-import type { HostInfo } from "../../../appliance/orchestration/process_host.ts"
+import type { HostInfo } from "../../../appliance/orchestration/host_info.ts"
 import { textLine } from "../../../appliance/orchestration/text_log.ts"
 import { decodeMachineRecord } from "../../../appliance/state_machine/machine_record.ts"
+import { makeHostInfo } from "../gateway/make_host_info.ts"
 
-const INFO: HostInfo = {
+const INFO: HostInfo = makeHostInfo({
   name: "m1",
-  version: "0",
   slot: 1,
   voters: 3,
   incarnation: 2,
@@ -20,14 +20,8 @@ const INFO: HostInfo = {
   op: 9,
   commit: 8,
   primary_slot: -1,
-  quorum_margin: 0,
   copies: 2,
-  members: [],
-  arena_bytes: 0,
-  tables: [],
-  memory: [],
-  uptime_ms: 0,
-}
+})
 
 test("asks once at a time, again after a failure, never after success", () => {
   const config = parseNodeConfig(
@@ -97,8 +91,11 @@ test("the console's line", () => {
   const line = consoleLine({ info: INFO, address: "10.0.0.12", clusterID: "0123456789abcdef" })
   expect(line).toBe(
     "mandala: m1 10.0.0.12, slot 1 of 3, cluster 01234567: recovering, view 3 (primary unknown), op 9, commit 8, " +
-      "copies 2\n",
+      "copies 2, quorum margin 0\n",
   )
+  const alarms = [{ kind: "copies_1", text: "copies 1: no other has it" }] as const
+  const alarmed = consoleLine({ info: { ...INFO, alarms }, address: "10.0.0.12", clusterID: "0123456789abcdef" })
+  expect(alarmed).toBe(`${line}mandala: ALARM: copies 1: no other has it\n`)
   const primary = { ...INFO, status: "normal", primary_slot: 1 } as const
   expect(consoleLine({ info: primary, address: "a", clusterID: "" })).toContain(": primary, view 3 (primary 1)")
 })

@@ -137,7 +137,7 @@ async function ask(node: Node, message: Parameters<ProcessHost["sendTo"]>[1]): P
   for (let slot = 0; monotonicMs() < end; slot += 1) {
     node.replies.length = 0
     const primary = node.host.primarySlot()
-    node.host.sendTo(primary < 0 ? slot % node.host.voters() : primary, message)
+    node.host.sendTo(primary < 0 ? slot % node.host.voterSlots().length : primary, message)
     const patience = monotonicMs() + 300
     while (node.replies.length === 0 && monotonicMs() < patience) {
       await sleep(2)

@@ -1,0 +1,67 @@
+/** What one machine knows of itself and its cluster. snake_case: it leaves the process as it is. Plane: control. */
+import type { ReplicaCounters, ReplicaStatus } from "../replication/replica.ts"
+import type { Allocation } from "../types/static_memory.ts"
+import type { LinkCounters } from "./links.ts"
+import type { Alarm, Outage } from "./quorum_watch.ts"
+import type { TableUsage } from "./table_usage.ts"
+
+/** `follower`: holds or fetches the state without being named in the configuration. `none`: known by its address only. */
+export type MemberRole = "voter" | "standby" | "follower" | "none"
+
+export type HostMember = {
+  readonly slot: number
+  /** "" where it is not known. */
+  readonly name: string
+  /** host:port of its replica link; "" where it is not known. */
+  readonly address: string
+  readonly role: MemberRole
+  /** The only voter answers nothing that this standby has not confirmed. */
+  readonly is_synchronous: boolean
+  /** Nonce of the process that this machine counts as the member; null where it knows of none. */
+  readonly boot_nonce: number | null
+  /** How often a process of this slot has begun to vote in this epoch; 0 without a vote. */
+  readonly incarnation: number
+  /** It has said lately that it holds the state. */
+  readonly holds_state: boolean
+  /** Ops by which it lags behind the primary's log; null on a machine that is not the primary, or where it is silent. */
+  readonly lag_ops: number | null
+  /** Milliseconds since this machine last heard of it; 0 for itself, null for never. */
+  readonly last_contact_ms: number | null
+}
+
+export type HostInfo = {
+  readonly name: string
+  readonly version: string
+  readonly cluster_id: string
+  readonly generation: number
+  readonly epoch: number
+  /** The epoch can do without the machines that it has replaced: CheckEpoch of VRR, section 7. */
+  readonly is_epoch_safe: boolean
+  readonly slot: number
+  readonly role: MemberRole
+  readonly voters: number
+  readonly incarnation: number
+  readonly status: ReplicaStatus
+  readonly view: number
+  readonly op: number
+  readonly commit: number
+  /** -1 when this machine knows of no primary. */
+  readonly primary_slot: number
+  /** Voters that hold the state and are within reach, this machine included where it votes. */
+  readonly voters_live: number
+  /** Live voters beyond a majority; negative when the cluster cannot commit. */
+  readonly quorum_margin: number
+  /** Machines that hold the state, standbys included, as far as this one hears of them. */
+  readonly copies: number
+  readonly alarms: readonly Alarm[]
+  /** Why commands are refused at this machine just now. */
+  readonly outage: Outage | undefined
+  readonly members: readonly HostMember[]
+  readonly arena_bytes: number
+  readonly tables: readonly TableUsage[]
+  /** The static buffers of this process. */
+  readonly memory: readonly Allocation[]
+  readonly uptime_ms: number
+  readonly links: Readonly<LinkCounters>
+  readonly protocol: Readonly<ReplicaCounters>
+}

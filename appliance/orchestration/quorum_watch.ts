@@ -1,0 +1,145 @@
+/**
+ * Whether the cluster can answer, as this machine sees it: how many voters hold the state and are within reach, how many
+ * of them are spare, and what there is to say about it. Decides nothing in the protocol: there a quorum that is not
+ * there is simply not found. It decides what clients are told, and how soon. Plane: control.
+ */
+import type { Logger } from "pino"
+import { assert } from "../types/assert.ts"
+
+/** Something that an operator must see. The first two exclude each other. */
+export type AlarmKind = "quorum_lost" | "quorum_margin_0" | "standby_missing" | "copies_1"
+export type Alarm = { readonly kind: AlarmKind; readonly text: string }
+
+export const ALARM_KINDS: readonly AlarmKind[] = ["quorum_lost", "quorum_margin_0", "standby_missing", "copies_1"]
+
+/** Why no command is answered. */
+export type Outage = { readonly kind: "quorum_lost" | "standby_missing"; readonly text: string }
+
+export type QuorumSight = {
+  readonly voters: number
+  /** Voters that hold the state and were heard within QUORUM_SILENT_MS. */
+  readonly live: number
+  /** Machines that hold the state, with or without a vote. */
+  readonly copies: number
+  /** The only voter does without answers since its synchronous standby is silent. */
+  readonly isStandbyMissing: boolean
+  readonly holdsState: boolean
+}
+
+export type QuorumWatchOptions = {
+  /** For so long a quorum may be gone before clients are told: a link that breaks and comes back is no outage. */
+  readonly graceMs: number
+  readonly log: Pick<Logger, "warn" | "info">
+}
+
+export const STANDBY_MISSING: Outage = {
+  kind: "standby_missing",
+  text: "the only voter answers nothing that its synchronous standby has not confirmed, and that is silent",
+}
+
+export class QuorumWatch {
+  readonly #options: QuorumWatchOptions
+  #sight: QuorumSight | undefined
+  #since = 0
+  #holdsStateSince = 0
+  #outage: Outage | undefined
+  #logged: "" | AlarmKind = ""
+
+  constructor(options: QuorumWatchOptions) {
+    assert(options.graceMs > 0, "quorum watch: a link may break for a moment")
+    this.#options = options
+  }
+
+  /** Live voters beyond a majority. */
+  get margin(): number {
+    return this.#sight === undefined ? -1 : marginOf(this.#sight)
+  }
+
+  get outage(): Outage | undefined {
+    return this.#outage
+  }
+
+  /** What it is at `nowMs`. */
+  observe(nowMs: number, sight: QuorumSight): void {
+    assert(sight.live <= sight.voters && sight.live >= 0, "quorum watch: live voters are voters")
+    const before = this.#sight
+    const wasLost = before !== undefined && marginOf(before) < 0
+    const isLost = marginOf(sight) < 0
+    if (before === undefined || wasLost !== isLost) {
+      this.#since = nowMs
+    }
+    if (before?.holdsState !== sight.holdsState) {
+      // Who has just become a member has not heard the others say that they are.
+      this.#holdsStateSince = nowMs
+    }
+    this.#sight = sight
+    const isPast = nowMs - Math.max(this.#since, this.#holdsStateSince) >= this.#options.graceMs
+    if (sight.isStandbyMissing) {
+      this.#outage = STANDBY_MISSING
+    } else if (!isLost || !isPast) {
+      this.#outage = undefined
+    } else if (this.#outage?.text !== lostText(sight)) {
+      this.#outage = { kind: "quorum_lost", text: lostText(sight) }
+    }
+    this.#logChange(sight)
+  }
+
+  alarms(): Alarm[] {
+    return this.#sight === undefined ? [] : alarmsOf(this.#sight)
+  }
+
+  /** One line a change, and none of a machine that is not a member yet: it does not know what it is missing. */
+  #logChange(sight: QuorumSight): void {
+    const alarm = alarmsOf(sight).find(({ kind }) => kind !== "copies_1")
+    const kind = alarm?.kind ?? ""
+    if (!sight.holdsState || kind === this.#logged) {
+      return
+    }
+    this.#logged = kind
+    const fields = {
+      quorum_margin: marginOf(sight),
+      voters_live: sight.live,
+      voters: sight.voters,
+      copies: sight.copies,
+    }
+    if (alarm === undefined) {
+      this.#options.log.info(fields, "quorum_safe")
+    } else {
+      this.#options.log.warn({ ...fields, text: alarm.text }, alarm.kind)
+    }
+  }
+}
+
+function majorityOf(voters: number): number {
+  return Math.floor(voters / 2) + 1
+}
+
+function marginOf(sight: QuorumSight): number {
+  return sight.live - majorityOf(sight.voters)
+}
+
+function lostText(sight: QuorumSight): string {
+  const { live, voters } = sight
+  return `${live} of ${voters} voters hold the state and are within reach, ${majorityOf(voters)} are needed`
+}
+
+function alarmsOf(sight: QuorumSight): Alarm[] {
+  const alarms: Alarm[] = []
+  const margin = marginOf(sight)
+  if (margin < 0) {
+    alarms.push({ kind: "quorum_lost", text: `nothing is answered: ${lostText(sight)}` })
+  } else if (margin === 0) {
+    const text = `quorum margin 0: ${sight.live} of ${sight.voters} voters live; the loss of one more stops the cluster`
+    alarms.push({ kind: "quorum_margin_0", text })
+  }
+  if (sight.isStandbyMissing) {
+    alarms.push({ kind: "standby_missing", text: `nothing is answered: ${STANDBY_MISSING.text}` })
+  }
+  if (sight.copies === 1) {
+    alarms.push({
+      kind: "copies_1",
+      text: "copies 1: what this machine holds, no other has; its loss loses everything",
+    })
+  }
+  return alarms
+}

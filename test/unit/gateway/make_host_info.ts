@@ -1,0 +1,67 @@
+/** What a machine might say of itself, where a test doesn't care about most of it. Plane: control. */
+import type { HostInfo, HostMember } from "../../../appliance/orchestration/host_info.ts"
+import { noLinkCounters } from "../../../appliance/orchestration/links.ts"
+import type { ReplicaCounters } from "../../../appliance/replication/replica.ts"
+
+const PROTOCOL: ReplicaCounters = {
+  stale_incarnation: 0,
+  wrong_epoch: 0,
+  corrupt_entry: 0,
+  divergent_entry: 0,
+  unexpected_message: 0,
+  outbox_dropped: 0,
+  requests_refused: 0,
+  paced: 0,
+  view_changes: 0,
+  recoveries: 0,
+  checkpoints_received: 0,
+}
+
+export function makeHostInfo(change: Partial<HostInfo>): HostInfo {
+  return {
+    name: "m0",
+    version: "0.0.0-test",
+    cluster_id: "c1".repeat(16),
+    generation: 1,
+    epoch: 0,
+    is_epoch_safe: true,
+    slot: 0,
+    role: "voter",
+    voters: 1,
+    incarnation: 1,
+    status: "normal",
+    view: 0,
+    op: 0,
+    commit: 0,
+    primary_slot: 0,
+    voters_live: 1,
+    quorum_margin: 0,
+    copies: 1,
+    alarms: [],
+    outage: undefined,
+    members: [],
+    arena_bytes: 0,
+    tables: [],
+    memory: [],
+    uptime_ms: 0,
+    links: noLinkCounters(),
+    protocol: PROTOCOL,
+    ...change,
+  }
+}
+
+export function makeMember(change: Partial<HostMember>): HostMember {
+  return {
+    slot: 0,
+    name: "",
+    address: "",
+    role: "voter",
+    is_synchronous: false,
+    boot_nonce: null,
+    incarnation: 1,
+    holds_state: false,
+    lag_ops: null,
+    last_contact_ms: null,
+    ...change,
+  }
+}

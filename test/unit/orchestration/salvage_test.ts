@@ -1,0 +1,155 @@
+/**
+ * A salvage of a real state machine: every key with its expiry, the machines, one commit number, a checksum; and what
+ * is left out or given up. Plane: control.
+ */
+import { createHash } from "node:crypto"
+import { beforeEach, expect, test } from "vitest"
+import type { Salvage, SalvagePiece } from "../../../appliance/orchestration/salvage.ts"
+import { CommandCode } from "../../../appliance/state_machine/command.ts"
+import { encodeMachineRecord } from "../../../appliance/state_machine/machine_record.ts"
+import { assert } from "../../../appliance/types/assert.ts"
+import { ClusterOfOne } from "../gateway/cluster_of_one.ts"
+import { TestClient } from "../gateway/test_client.ts"
+
+type Line = Readonly<Record<string, unknown>>
+
+let cluster: ClusterOfOne
+let client: TestClient
+
+beforeEach(() => {
+  cluster = new ClusterOfOne()
+  client = new TestClient(cluster.gateway)
+})
+
+function salvageOf(one: ClusterOfOne): Salvage {
+  const salvage = one.salvage()
+  assert(salvage.ok, "test: a cluster of one can be salvaged")
+  return salvage.value
+}
+
+function readAll(salvage: Salvage): string {
+  let text = ""
+  let piece: SalvagePiece = salvage.next()
+  for (; piece.kind === "lines"; piece = salvage.next()) {
+    text += piece.text
+  }
+  expect(piece).toEqual({ kind: "end" })
+  return text
+}
+
+function linesOf(text: string): Line[] {
+  expect(text.endsWith("\n")).toBe(true)
+  // Proof: JSON.parse of a line that this test's own code has written as an object.
+  return text
+    .slice(0, -1)
+    .split("\n")
+    .map((line) => JSON.parse(line) as Line)
+}
+
+test("every key with its bytes and expiry, the machines, a header that says what it is, and a checksum", () => {
+  client.command("SET", "text", "grüße")
+  client.command("SET", Buffer.from([0xff, 0x00]), Buffer.from([0x80]))
+  client.command("SET", "empty", "")
+  client.command("SET", "later", "1", "PX", "60000")
+  client.command("SET", "soon", "1", "PX", "1")
+  client.command("DEL", "empty")
+  client.command("SET", "empty", "")
+  cluster.settle()
+  const value = Buffer.from(
+    encodeMachineRecord({
+      machine: "m0",
+      address: "10.0.0.10",
+      replica_port: 7400,
+      slot: 0,
+      roles: 1,
+      stage: 2,
+      firmware: 1,
+      ram_bytes: 1024,
+      incarnation: 1,
+      boot_count: 1,
+      boot_id: "ab".repeat(16),
+      joined_ms: 5,
+    }),
+  )
+  cluster.gateway.call(
+    { code: CommandCode.machine_put, key: Buffer.from("m0"), value, argument: 0 },
+    { onResult: () => undefined },
+  )
+  cluster.settle()
+  cluster.tick(50)
+  cluster.tick(50)
+  const text = readAll(salvageOf(cluster))
+  const lines = linesOf(text)
+  expect(lines[0]).toMatchObject({
+    record: "header",
+    kind: "mandala_salvage",
+    authoritative: false,
+    machine: "m0",
+    cluster_id: "c1".repeat(16),
+    commit: cluster.replica.commit,
+  })
+  expect(lines.find(({ record }) => record === "machine")).toMatchObject({ machine: "m0", boot_id: "ab".repeat(16) })
+  const kv = lines.filter(({ record }) => record === "kv")
+  expect(kv).toHaveLength(4)
+  expect(kv).toContainEqual({ record: "kv", key: "text", value: "grüße" })
+  expect(kv).toContainEqual({ record: "kv", key_base64: "/wA=", value_base64: "gA==" })
+  expect(kv).toContainEqual({ record: "kv", key: "empty", value: "" })
+  const later = kv.find(({ key }) => key === "later")
+  expect(later?.["expires_in_ms"]).toBeGreaterThan(50_000)
+  expect(lines.at(-1)).toEqual({
+    record: "trailer",
+    commit: cluster.replica.commit,
+    machines: 1,
+    kv: 4,
+    expired: 0,
+    corrupt: 0,
+    uncommitted: 0,
+    sha256: createHash("sha256")
+      .update(text.slice(0, text.trimEnd().lastIndexOf("\n") + 1))
+      .digest("hex"),
+  })
+})
+
+test("large states come in bounded pieces, and nothing is lost between them", () => {
+  const keys = 3_000
+  for (let index = 0; index < keys; index += 1) {
+    client.command("SET", `key:${index}`, "x".repeat(index % 700))
+    cluster.settle()
+  }
+  client.take()
+  const salvage = salvageOf(cluster)
+  let pieces = 0
+  let text = ""
+  for (let piece = salvage.next(); piece.kind === "lines"; piece = salvage.next()) {
+    expect(piece.text.length).toBeLessThan(128 * 1024)
+    pieces += 1
+    text += piece.text
+  }
+  expect(pieces).toBeGreaterThan(10)
+  const found = new Set(linesOf(text).map(({ key }) => key))
+  for (let index = 0; index < keys; index += 1) {
+    expect(found.has(`key:${index}`)).toBe(true)
+  }
+})
+
+test("a commit meanwhile ends it: what follows would be of another state", () => {
+  client.command("SET", "a", "1")
+  cluster.settle()
+  const salvage = salvageOf(cluster)
+  client.command("SET", "b", "1")
+  cluster.settle()
+  expect(salvage.next()).toMatchObject({ kind: "moved" })
+})
+
+test("a flipped bit is reported, not handed out as a value", () => {
+  client.command("SET", "good", "1")
+  client.command("SET", "bad", "unmistakable")
+  cluster.settle()
+  const { arena } = cluster.stateMachine
+  const at = Buffer.from(arena.buffer, arena.byteOffset, arena.length).indexOf("unmistakable")
+  arena[at] = 0
+  const lines = linesOf(readAll(salvageOf(cluster)))
+  expect(lines.filter(({ record }) => record === "kv")).toEqual([{ record: "kv", key: "good", value: "1" }])
+  expect(lines.filter(({ record }) => record === "corrupt")).toHaveLength(1)
+  expect(lines.at(-1)).toMatchObject({ kv: 1, corrupt: 1 })
+})

@@ -34,13 +34,16 @@ type Feed = {
 const ALL_TYPES = -1
 /** How much faster than the simulation's a clock goes that the adversary wants to run out. */
 const HURRY = 5
-const PLANS_WEIGHTS: readonly [number, ...number[]] = [1, 2, 4]
+/** Each seed has its favourites: a plan must be tried often to work once. */
+const PLANS_WEIGHTS: readonly [number, ...number[]] = [0, 0, 1, 1, 6]
 const PLANS = [
   "promise",
   "long_log",
   "held_acks",
   "slow_start",
   "young_death",
+  "stale_answers",
+  "crash_chain",
   "twin",
   "half_transfer",
   "chaos",
@@ -62,6 +65,8 @@ export class HoldBack implements Driver {
   #held = 0
   #awake: Slots = 0
   #rate = 1
+  /** The only one whom the talking hear and talk to, or -1: what one of them learns the others do not. */
+  #center = -1
 
   constructor(cluster: Cluster, random: PRNG) {
     this.#cluster = cluster
@@ -107,7 +112,9 @@ export class HoldBack implements Driver {
     readonly awake: Slots
     readonly held?: number
     readonly rate?: number
+    readonly center?: number
   }): void {
+    this.#center = options.center ?? -1
     this.#talking = options.talking
     this.#awake = options.awake
     this.#held = options.held ?? 0
@@ -128,7 +135,8 @@ export class HoldBack implements Driver {
   #divert(flight: Flight): boolean {
     const both = (1 << flight.to) | (1 << flight.message.from)
     const type = 1 << flight.code
-    if ((this.#talking & both) === both && (this.#held & type) === 0) {
+    const isCentral = this.#center < 0 || flight.to === this.#center || flight.message.from === this.#center
+    if ((this.#talking & both) === both && isCentral && (this.#held & type) === 0) {
       return false
     }
     if ((QUORUM_MASK & type) !== 0 || this.#random.chance(1, 4)) {
@@ -178,7 +186,7 @@ export class HoldBack implements Driver {
             }
           }
         }
-        for (const flight of chosen) {
+        for (const flight of this.#random.chance(1, 2) ? chosen : chosen.reverse()) {
           this.#cluster.deliver(flight)
         }
         return 1
@@ -201,10 +209,11 @@ export class HoldBack implements Driver {
   /** The slot comes back with the help of some, while the messages of view changes wait. */
   #recover(slot: number, helpers: Slots, milliseconds: number, held = VIEW_CHANGE_MASK): Step {
     const group = helpers | (1 << slot)
+    const center = this.#random.chance(1, 2) ? slot : -1
     return {
       begin: () => {
         this.#cluster.count("recover")
-        this.#regime({ talking: group, awake: group, held, rate: 2 })
+        this.#regime({ talking: group, awake: group, held, rate: 2, center })
         return milliseconds
       },
       isDone: () => {
@@ -270,15 +279,18 @@ export class HoldBack implements Driver {
   // ---------------------------------------------------------------- chance
 
   #draw(): void {
+    if (this.#random.chance(1, 2)) {
+      this.#plan.push(this.#settle())
+    }
     const total = this.#weights.reduce((sum, { weight }) => sum + weight, 0)
-    let left = this.#random.below(total)
+    let left = this.#random.below(Math.max(total, 1))
     for (const { name, weight } of this.#weights) {
       left -= weight
       if (left < 0) {
         this.#cluster.count(name)
         const steps = this.#steps(name)
         // Any part may be missing: most plans only work when something else has happened instead.
-        this.#plan = steps.filter(() => !this.#random.chance(1, 12))
+        this.#plan.push(...steps.filter(() => !this.#random.chance(1, 20)))
         break
       }
     }
@@ -311,6 +323,12 @@ export class HoldBack implements Driver {
     return group
   }
 
+  /** Those whom a recovery needs; one who is not to hear of it is left out where it can do without. */
+  #helpers(unaware: number): Slots {
+    const canDoWithout = this.#cluster.faults > 1
+    return canDoWithout && this.#random.chance(2, 3) ? this.#without(this.#everybody(), unaware) : this.#everybody()
+  }
+
   #without(group: Slots, slot: number): Slots {
     return group & ~(1 << slot)
   }
@@ -340,6 +358,10 @@ export class HoldBack implements Driver {
         return this.#slowStart()
       case "young_death":
         return this.#youngDeath()
+      case "stale_answers":
+        return this.#staleAnswers()
+      case "crash_chain":
+        return this.#crashChain()
       case "twin":
         return this.#twin()
       case "half_transfer":
@@ -371,22 +393,31 @@ export class HoldBack implements Driver {
         this.#timeOut(this.#majorityWith(slot), this.#random.between(320, 420)),
         this.#feed({ types: maskOf("exit_view"), to: slot, count: 20 }),
       )
-      if (this.#random.chance(1, 4)) {
-        steps.push(this.#feed({ types: maskOf("join_view"), to: this.#slot(), count: this.#random.between(1, 4) }))
+      if (this.#random.chance(1, 2)) {
+        // The promise is heard in time, and held where it is heard.
+        steps.push(this.#feed({ types: maskOf("exit_view"), to: next, count: 20 }))
+        steps.push(this.#feed({ types: maskOf("join_view"), to: next, from: slot, count: 4 }))
       }
       steps.push(this.#die(slot))
-      if (this.#random.chance(1, 5)) {
+      if (this.#random.chance(1, 6)) {
         steps.push(this.#work(this.#without(everybody, slot), 40))
       }
-      steps.push(this.#recover(slot, this.#random.chance(2, 3) ? everybody : this.#majorityWith(slot), 300))
+      // Who will be primary hears of the reboot from others only, if at all.
+      steps.push(this.#recover(slot, this.#helpers(next), 300))
     }
     const witness = promisers[this.#random.below(promisers.length)] ?? 0
+    const others = this.#random.chance(1, 2) ? this.#without(everybody, witness) : everybody
     steps.push(
       this.#work(this.#majorityWith(primary, witness), this.#random.between(30, 120)),
-      this.#timeOut(this.#majorityWith(next), this.#random.between(320, 420)),
+      // What the others say now would tell of the reboot: their old wishes may be enough.
+      this.#timeOut(this.#random.chance(1, 2) ? 1 << next : this.#majorityWith(next), this.#random.between(320, 420)),
       this.#feed({ types: maskOf("exit_view"), to: next, count: 20 }),
+      this.#feed({ types: maskOf("join_view"), to: next, from: witness, count: 4 }),
       this.#feed({ types: maskOf("join_view"), to: next, count: 20 }),
-      this.#live(this.#without(this.#majorityWith(next), primary), this.#random.between(50, 250)),
+      this.#live(
+        this.#without(this.#random.chance(1, 2) ? others : this.#majorityWith(next), primary),
+        this.#random.between(50, 250),
+      ),
     )
     return steps
   }
@@ -425,7 +456,7 @@ export class HoldBack implements Driver {
     const acker = this.#otherThan(primary)
     const everybody = this.#everybody()
     const held = maskOf("prepare_ok") | (this.#random.chance(1, 2) ? maskOf("commit_ok") : 0)
-    const helpers = this.#random.chance(1, 2) ? everybody : this.#majorityWith(acker)
+    const helpers = this.#helpers(this.#slot())
     return [
       this.#work(this.#majorityWith(primary, acker), this.#random.between(20, 80), held | VIEW_CHANGE_MASK),
       this.#die(acker),
@@ -464,19 +495,58 @@ export class HoldBack implements Driver {
     const everybody = this.#everybody()
     const steps: Step[] = [this.#work(this.#majorityWith(primary, slot), 30), this.#die(slot)]
     for (let count = this.#random.between(1, 3); count > 0; count -= 1) {
-      const helpers = this.#random.chance(1, 2) ? everybody : this.#majorityWith(slot)
+      const helpers = this.#helpers(this.#slot())
       steps.push(
-        this.#recover(slot, helpers, this.#random.between(2, 60), this.#random.chance(1, 2) ? 0 : VIEW_CHANGE_MASK),
-        this.#feed({ types: ALL_TYPES, count: this.#random.between(1, 20) }),
+        this.#recover(slot, helpers, this.#random.between(5, 60), this.#random.chance(1, 2) ? 0 : VIEW_CHANGE_MASK),
+        this.#feed({ types: ALL_TYPES, count: this.#random.below(10) }),
         this.#die(slot),
       )
     }
     steps.push(
-      this.#recover(slot, everybody, 400),
+      this.#recover(slot, this.#helpers(this.#slot()), 400),
       this.#work(this.#majorityWith(primary, slot), 40),
       this.#feed({ types: maskOf("recovery_response", "probe_ok", "probe", "recovery"), count: 30 }),
       this.#live(this.#without(everybody, primary), this.#random.between(100, 260), { rate: HURRY }),
     )
+    return steps
+  }
+
+  /** Answers to one life's question reach the next one. */
+  #staleAnswers(): Step[] {
+    const primary = this.#primary()
+    const slot = this.#otherThan(primary)
+    const everybody = this.#everybody()
+    const answers = maskOf("recovery_response", "probe_ok")
+    const held = this.#random.chance(2, 3) ? maskOf("recovery_response") : answers
+    return [
+      this.#die(slot),
+      this.#recover(slot, everybody, this.#random.between(40, 120), held),
+      this.#recover(slot, everybody, 300),
+      this.#work(this.#majorityWith(primary, slot), this.#random.between(20, 80)),
+      this.#die(slot),
+      this.#recover(slot, everybody, this.#random.between(40, 120), held),
+      this.#feed({ types: answers, to: slot, count: this.#random.between(1, 40) }),
+      this.#live(this.#without(everybody, primary), this.#random.between(80, 260), { rate: HURRY }),
+      this.#work(this.#without(everybody, primary), 40),
+    ]
+  }
+
+  /** Primary after primary dies as soon as it has begun its view, as far as f allows; bodies do not arrive. */
+  #crashChain(): Step[] {
+    const steps: Step[] = [this.#work(this.#majorityWith(this.#primary()), this.#random.between(20, 80))]
+    let living = this.#everybody()
+    for (let further = 0; further < this.#cluster.faults; further += 1) {
+      const slot = further === 0 ? this.#primary() : this.#nextPrimary(further)
+      living = this.#without(living, slot)
+      steps.push(
+        this.#die(slot),
+        this.#live(living, this.#random.between(70, 200), {
+          rate: HURRY,
+          held: this.#random.chance(1, 2) ? maskOf("log", "get_log") : maskOf("log", "prepare", "prepare_ok"),
+        }),
+      )
+    }
+    steps.push(this.#live(living, this.#random.between(100, 260), { rate: HURRY }), this.#work(living, 60))
     return steps
   }
 

@@ -29,7 +29,7 @@ export function pick<T>(random: PRNG, values: readonly [T, ...T[]]): T {
 }
 
 export function drawSetup(random: PRNG, mode: Mode, voters: number | undefined): Setup {
-  const drawn = mode === "swarm" ? pick(random, [3, 3, 3, 3, 3, 5, 5, 5, 7]) : pick(random, [3, 3, 3, 5])
+  const drawn = mode === "swarm" ? pick(random, [3, 3, 3, 3, 3, 5, 5, 5, 7]) : pick(random, [3, 3, 3, 5, 5])
   const pipeline = random.between(2, 4)
   const control = random.between(1, 2)
   const size = voters ?? drawn

@@ -1,0 +1,183 @@
+/** Real `mandala appliance` processes on loopback, one a machine: started, asked, killed, cleaned up. Plane: control. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join, resolve } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { Redis } from "ioredis"
+import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
+
+const MAIN = resolve(import.meta.dirname, "../../appliance/main.ts")
+const PATIENCE_MS = 40_000
+const ANSWER_MS = 2_000
+const POLL_MS = 25
+
+export type Ports = { readonly replica: number; readonly data: number; readonly api: number }
+
+type Member = {
+  readonly slot: number
+  readonly machine: string
+  readonly address: string
+  readonly replica_port: number
+}
+
+export type Machine = {
+  readonly child: ChildProcess
+  readonly ports: Ports
+  readonly output: () => string
+  readonly ended: Promise<number | null>
+}
+
+export type Cluster = { readonly ports: readonly Ports[]; readonly node: Readonly<Record<string, unknown>> }
+
+const machines: Machine[] = []
+const clients: Redis[] = []
+const directories: string[] = []
+
+/** After each test: whatever it started is gone. */
+export async function cleanUp(): Promise<void> {
+  for (const client of clients.splice(0)) {
+    client.disconnect()
+  }
+  for (const machine of machines.splice(0)) {
+    await kill(machine)
+  }
+  for (const directory of directories.splice(0)) {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+export function newDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "mandala-processes-"))
+  directories.push(directory)
+  return directory
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  const ports: number[] = []
+  for (const server of servers) {
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", () => done()))
+    const address = server.address()
+    ports.push(typeof address === "object" && address !== null ? address.port : 0)
+  }
+  for (const server of servers) {
+    await new Promise<void>((done) => server.close(() => done()))
+  }
+  return ports
+}
+
+/** `machines` places, the first `founders` of which found the cluster together. */
+export async function describeCluster(options: {
+  readonly machines: number
+  readonly founders: number
+}): Promise<Cluster> {
+  const free = await freePorts(3 * options.machines)
+  const ports: Ports[] = []
+  const members: Member[] = []
+  for (let slot = 0; slot < options.machines; slot += 1) {
+    const [replica = 0, data = 0, api = 0] = free.slice(3 * slot, 3 * slot + 3)
+    ports.push({ replica, data, api })
+    members.push({ slot, machine: `machine-${slot}`, address: "127.0.0.1", replica_port: replica })
+  }
+  const node = {
+    schema: 1,
+    cluster_id: randomBytes(16).toString("hex"),
+    generation: 1,
+    epoch: 0,
+    voters: options.founders,
+    formation_token: randomBytes(16).toString("hex"),
+    members,
+  }
+  return { ports, node }
+}
+
+/** A machine that has just booted: an empty run directory, and node.json as its boot server would write it. */
+export function boot(cluster: Cluster, slot: number, change: Readonly<Record<string, unknown>> = {}): Machine {
+  const directory = newDirectory()
+  const file = join(directory, "node.json")
+  writeFileSync(file, JSON.stringify({ ...cluster.node, slot, machine: `machine-${slot}`, ...change }))
+  const ports = cluster.ports[slot] ?? { replica: 0, data: 0, api: 0 }
+  return start(ports, ["--node", file, "--run-directory", directory])
+}
+
+export function start(ports: Ports, more: readonly string[]): Machine {
+  const args = [MAIN, "appliance", "--bind", "127.0.0.1", "--advertise", "127.0.0.1"]
+  args.push("--replica-port", String(ports.replica), "--data-port", String(ports.data), "--api-port", String(ports.api))
+  const child = spawn(process.execPath, [...args, ...more], { stdio: ["ignore", "pipe", "pipe"] })
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8")
+    stream.on("data", (text: string) => {
+      output += text
+    })
+  }
+  const ended = new Promise<number | null>((done) => child.on("exit", (code) => done(code)))
+  const machine = { child, ports, output: () => output, ended }
+  machines.push(machine)
+  return machine
+}
+
+export async function kill(machine: Machine): Promise<void> {
+  machine.child.kill("SIGKILL")
+  await machine.ended
+}
+
+export function endpointOf(machine: Machine): string {
+  return `http://127.0.0.1:${machine.ports.api}`
+}
+
+export async function statusOf(machine: Machine): Promise<StatusDocument | undefined> {
+  try {
+    const response = await fetch(`${endpointOf(machine)}/v1/status`, { signal: AbortSignal.timeout(ANSWER_MS) })
+    // Proof: this very checkout's process answered, and it writes exactly this type.
+    return (await response.json()) as StatusDocument
+  } catch {
+    // Not up yet: the caller asks again.
+    return undefined
+  }
+}
+
+export async function isMember(machine: Machine): Promise<boolean> {
+  return (await statusOf(machine))?.machine.status === "normal"
+}
+
+export async function until(condition: () => Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + PATIENCE_MS
+  while (!(await condition())) {
+    if (performance.now() >= end) {
+      const logs = machines.map((machine) => machine.output().split("\n").slice(-12).join("\n"))
+      throw new Error(`not within ${PATIENCE_MS} ms: ${what}\n${logs.join("\n---\n")}`)
+    }
+    await sleep(POLL_MS)
+  }
+}
+
+export function clientOf(machine: Machine): Redis {
+  const client = new Redis({
+    host: "127.0.0.1",
+    port: machine.ports.data,
+    maxRetriesPerRequest: 100,
+    retryStrategy: () => 50,
+  })
+  client.on("error", () => undefined)
+  clients.push(client)
+  return client
+}
+
+/** One `mandala` command as an operator types it. */
+export async function mandala(...args: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+  let out = ""
+  let err = ""
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text
+  })
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    err += text
+  })
+  const code = await new Promise<number | null>((done) => child.on("close", (exitCode) => done(exitCode)))
+  return { code, out, err }
+}

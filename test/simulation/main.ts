@@ -164,7 +164,8 @@ type Failure = {
 function explain(failed: SimulationResult, args: Arguments): Failure {
   process.stderr.write(`seed ${failed.seed} failed; looking for the shortest failing prefix\n`)
   const { seed, mode } = failed
-  const shortest = shrink(failed, optionsOf(seed, args))
+  const options = optionsOf(seed, args)
+  const shortest = shrink(failed, (eventsMax) => simulate({ ...options, eventsMax }))
   const voters = args.voters === undefined ? "" : ` --voters ${args.voters}`
   const replay = `npm run simulate -- --seed ${seed} --mode ${mode}${voters} --events ${shortest.events} --trace`
   const commit = gitCommit()

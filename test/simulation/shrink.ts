@@ -4,18 +4,21 @@
  * one show it again. Plane: control.
  */
 import { SHRINK_RUNS_MAX } from "./limits.ts"
-import { type SimulationOptions, type SimulationResult, simulate } from "./simulate.ts"
+import type { SimulationResult } from "./simulate.ts"
 
 /** Parts of what is left that are tried once halving finds no more. */
 const DESCENT_PARTS = 6
 
-/** The failing run of the smallest cut that was found; `failing` itself when no cut fails. */
-export function shrink(failing: SimulationResult, options: SimulationOptions): SimulationResult {
+/**
+ * The failing run of the smallest cut that was found, with the cut as its `events`; `failing` itself when no cut fails.
+ * `run` repeats the seed with its faults cut after an event.
+ */
+export function shrink(failing: SimulationResult, run: (eventsMax: number) => SimulationResult): SimulationResult {
   let best = failing
   let runs = 0
   const fails = (eventsMax: number): boolean => {
     runs += 1
-    const result = simulate({ ...options, eventsMax })
+    const result = run(eventsMax)
     if (result.failure === undefined) {
       return false
     }

@@ -1,5 +1,9 @@
 /** What an operator types, and what comes back: text, exit code, one line for every failure. Plane: control. */
+import { createHash } from "node:crypto"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type Server, type ServerResponse } from "node:http"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { afterEach, expect, test } from "vitest"
 import { EXIT_CODE_HELP, ExitCode } from "../../../appliance/cli/exit_codes.ts"
 import { type BuildOptions, type Handlers, runProgram, type ServeOptions } from "../../../appliance/cli/program.ts"
@@ -54,7 +58,7 @@ test.each(["serve", "build", "status", "machines", "version"])(
 test("help names every command but the image's own", async () => {
   const { code, out } = await run(["--help"])
   expect(code).toBe(0)
-  expect(out).toMatch(/serve.*build.*status.*machines.*version/s)
+  expect(out).toMatch(/serve.*build.*status.*machines.*salvage.*version/s)
   expect(out).not.toContain("appliance")
   expect(out).toContain(EXIT_CODE_HELP.trim())
 })
@@ -65,6 +69,7 @@ const USAGE: readonly (readonly [readonly string[], RegExp])[] = [
   [["serve"], /required option '--interface <name>' not specified/],
   [["serve", "--interface", "x", "--dhcp", "on"], /Allowed choices are proxy, full, off/],
   [["serve", "--interface", "x", "--voters", "2"], /Allowed are 1, 3, 5 and 7/],
+  [["salvage"], /required option '-o, --output <file>' not specified/],
   [["build", "--compression", "none"], /Allowed choices are fast, small/],
   [["status", "-o", "yaml"], /Allowed choices are table, json/],
   [["status", "--timeout", "0"], /Allowed are numbers above 0/],
@@ -187,6 +192,108 @@ test("a cluster that is not healthy is shown, and the exit code says so", async 
   const { out, code } = await run(["status", "--endpoint", endpoint])
   expect(code).toBe(ExitCode.degraded)
   expect(out).toContain("cluster   NOT HEALTHY, ")
+})
+
+// ---------------------------------------------------------------- salvage
+
+const HEADER =
+  '{"record":"header","schema":1,"kind":"mandala_salvage","authoritative":false,"machine":"m2","commit":7}\n'
+const VALUE = '{"record":"kv","key":"ä","value":"1"}\n'
+
+function trailer(lines: string, change: object = {}): string {
+  const sha256 = createHash("sha256").update(lines).digest("hex")
+  return `${JSON.stringify({ record: "trailer", commit: 7, machines: 0, kv: 1, expired: 0, corrupt: 0, uncommitted: 0, sha256, ...change })}\n`
+}
+
+const WHOLE = HEADER + VALUE + trailer(HEADER + VALUE)
+
+/** The bytes in one piece, or one by one. */
+async function serveBytes(text: string, piece: number): Promise<string> {
+  return await serve((path, response) => {
+    expect(path).toBe("/v1/salvage")
+    const bytes = Buffer.from(text)
+    response.writeHead(200)
+    for (let at = 0; at < bytes.length; at += piece) {
+      response.write(bytes.subarray(at, at + piece))
+    }
+    response.end()
+  })
+}
+
+let directory: string | undefined
+
+function newFile(): string {
+  directory = mkdtempSync(join(tmpdir(), "mandala-salvage-"))
+  return join(directory, "out.jsonl")
+}
+
+afterEach(() => {
+  if (directory !== undefined) {
+    rmSync(directory, { recursive: true })
+  }
+  directory = undefined
+})
+
+test.each([1_000_000, 1])(
+  "a salvage becomes a file, whole (%d bytes at a time), and never over another",
+  async (piece) => {
+    const endpoint = await serveBytes(WHOLE, piece)
+    const file = newFile()
+    const { code, out, err } = await run(["salvage", "--endpoint", endpoint, "-o", file])
+    expect([code, out]).toEqual([ExitCode.ok, ""])
+    expect(err).toMatch(/^mandala: salvaged 1 kv, 0 machines, .* at commit 7 from m2 into .*; NOT AUTHORITATIVE: /)
+    expect(readFileSync(file, "utf8")).toBe(WHOLE)
+    expect(readdirSync(dirname(file))).toEqual(["out.jsonl"])
+    const again = await run(["salvage", "--endpoint", endpoint, "-o", file])
+    expect([again.code, again.err]).toEqual([ExitCode.failed, `mandala: ${file} exists already: choose another name\n`])
+  },
+)
+
+test("a salvage to standard output", async () => {
+  const endpoint = await serveBytes(WHOLE, 10)
+  expect(await run(["salvage", "--endpoint", endpoint, "-o", "json"])).toMatchObject({ code: 0, out: WHOLE })
+})
+
+const BROKEN: readonly (readonly [string, string, number, RegExp])[] = [
+  ["cut off before its trailer", HEADER + VALUE, 1, /cut off: it has no trailer/],
+  ["cut off within its trailer", WHOLE.slice(0, -5), 1, /cut off: it has no trailer/],
+  ["a changed value", WHOLE.replace('"1"', '"2"'), 1, /damaged on its way/],
+  ["a line less", HEADER + trailer(HEADER + VALUE), 1, /damaged on its way/],
+  ["another commit", HEADER + VALUE + trailer(HEADER + VALUE, { commit: 8 }), 1, /damaged on its way/],
+  ["no salvage at all", "<html>\n", 1, /what came is no salvage/],
+  ["nothing", "", 1, /what came is no salvage/],
+  ["a claim to be the truth", WHOLE.replace("false", "true"), 1, /what came is no salvage/],
+  [
+    "a commit meanwhile",
+    `${HEADER}{"record":"aborted","error":{"kind":"commit_moved","text":"op 8 was committed"}}\n`,
+    6,
+    /not one state: op 8 was committed/,
+  ],
+]
+
+test.each(BROKEN)("a salvage with %s leaves nothing behind", async (_, text, code, line) => {
+  const endpoint = await serveBytes(text, 1_000)
+  const file = newFile()
+  const result = await run(["salvage", "--endpoint", endpoint, "-o", file])
+  expect(result.code).toBe(code)
+  expect(result.err).toMatch(/^mandala: [^\n]+\n$/)
+  expect(result.err).toMatch(line)
+  expect(readdirSync(dirname(file))).toEqual([])
+})
+
+test("a salvage that is refused, stalls, or finds nobody; and a place where no file can be", async () => {
+  const refused = await serve(json(409, { schema: 1, error: { kind: "quorum_present", text: "3 of 3 voters live" } }))
+  expect(await run(["salvage", "--endpoint", refused, "-o", newFile()])).toMatchObject({ code: ExitCode.conflict })
+  server?.close()
+  const stalled = await serve((_, response) => void response.writeHead(200).write(HEADER))
+  const waiting = await run(["salvage", "--endpoint", stalled, "--timeout", "0.2", "-o", newFile()])
+  expect([waiting.code, waiting.err]).toEqual([ExitCode.timeout, expect.stringContaining("sent nothing for 0.2 s")])
+  server?.closeAllConnections()
+  server?.close()
+  const nobody = await run(["salvage", "--endpoint", stalled, "-o", newFile()])
+  expect(nobody.code).toBe(ExitCode.unreachable)
+  const nowhere = await run(["salvage", "--endpoint", stalled, "-o", join(newFile(), "below", "out")])
+  expect([nowhere.code, nowhere.err]).toEqual([ExitCode.failed, expect.stringContaining("cannot be written")])
 })
 
 const MACHINE = {

@@ -4,11 +4,16 @@ import { connect } from "node:net"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { API_HEADER_BYTES_MAX } from "../../../appliance/gateway/limits.ts"
 import { listenOperatorAPI, type OperatorAPI } from "../../../appliance/gateway/operator_api.ts"
+import { Salvage } from "../../../appliance/orchestration/salvage.ts"
 import { CommandCode } from "../../../appliance/state_machine/command.ts"
 import { encodeMachineRecord } from "../../../appliance/state_machine/machine_record.ts"
+import { noLinkCounters } from "../../../appliance/orchestration/links.ts"
+import { ALARM_KINDS } from "../../../appliance/orchestration/quorum_watch.ts"
 import { assert } from "../../../appliance/types/assert.ts"
+import { ok } from "../../../appliance/types/result.ts"
 import { ClusterOfOne } from "./cluster_of_one.ts"
 import { ScriptedPort } from "./scripted_port.ts"
+import { TestClient } from "./test_client.ts"
 
 let cluster: ClusterOfOne
 let api: OperatorAPI
@@ -109,6 +114,76 @@ test("healthz and metrics", async () => {
   expect(body).toContain('mandala_info{machine="m0",version="0.0.0-test",slot="0"} 1\n')
   expect(body).toContain("mandala_healthy 1\n")
   expect(body.match(/^# TYPE/gm)?.length).toBeGreaterThan(12)
+  // Every kind of refusal and every alarm is there before it happens: a dashboard sees the first one.
+  for (const kind of Object.keys(noLinkCounters().frames_refused_by)) {
+    expect(body).toContain(`mandala_frames_refused_total{kind="${kind}"} 0\n`)
+  }
+  for (const kind of Object.keys(noLinkCounters().hellos_refused_by)) {
+    expect(body).toContain(`mandala_hellos_refused_total{kind="${kind}"} 0\n`)
+    expect(body).toContain(`mandala_hellos_declined_total{kind="${kind}"} 0\n`)
+  }
+  for (const kind of ALARM_KINDS) {
+    expect(body).toContain(`mandala_alarm{kind="${kind}"} `)
+  }
+  expect(body).toContain('mandala_protocol_total{kind="wrong_epoch"} 0\n')
+})
+
+test("a lost majority: typed, and nothing is read from the past", async () => {
+  const lost = new ScriptedPort()
+  lost.stopped = { kind: "quorum_lost", text: "1 of 3 voters hold the state and are within reach, 2 are needed" }
+  const stopped = await listenOn(lost.gateway, lost)
+  const answer = get("/v1/machines", stopped)
+  for (let turn = 0; lost.gateway.status().commands_waiting === 0; turn += 1) {
+    assert(turn < 1000, "test: the question reaches the gateway")
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  lost.wait(10)
+  expect(await answer).toMatchObject({ status: 503, body: expect.stringContaining('"kind":"quorum_lost"') })
+  expect(JSON.parse((await get("/v1/status", stopped)).body)).toMatchObject({
+    cluster: { is_healthy: false, outage: { kind: "quorum_lost" } },
+  })
+  expect((await get("/healthz", stopped)).body).toContain("quorum_lost: 1 of 3 voters")
+  await stopped.close()
+})
+
+test("salvage: lines that end with a trailer, one at a time; refused where the cluster answers", async () => {
+  const client = new TestClient(cluster.gateway)
+  for (let index = 0; index < 500; index += 1) {
+    client.command("SET", `key:${index}`, "x".repeat(1_000))
+    cluster.settle()
+  }
+  const [first, second] = await Promise.all([get("/v1/salvage"), get("/v1/salvage")])
+  const statuses = [first.status, second.status].sort()
+  expect(statuses).toEqual([200, 503])
+  const good = first.status === 200 ? first : second
+  expect(good.type).toBe("application/x-ndjson; charset=utf-8")
+  const lines = good.body.trimEnd().split("\n")
+  expect(lines[0]).toContain('"authoritative":false')
+  expect(lines.at(-1)).toMatch(/^\{"record":"trailer",.*"kv":500,.*"sha256":"[0-9a-f]{64}"\}$/)
+  expect(await get("/v1/salvage", sick)).toMatchObject({ status: 409 })
+  expect((await get("/v1/salvage", sick)).body).toContain('"kind":"quorum_present"')
+})
+
+test("salvage: something committed meanwhile breaks it off, without a trailer", async () => {
+  const { limits, stateMachine, replica } = cluster
+  let asked = 0
+  const commit = (): number => {
+    asked += 1
+    return replica.commit + (asked > 3 ? 1 : 0)
+  }
+  const moving = {
+    info: () => cluster.info(),
+    salvage: () => ok(new Salvage({ info: cluster.info(), limits, stateMachine, log: replica.log, commit })),
+  }
+  const listening = await listenOperatorAPI({ host: "127.0.0.1", port: 0, gateway: cluster.gateway, replica: moving })
+  assert(listening.ok, "test: a free port can be listened on")
+  const { body } = await get("/v1/salvage", listening.value)
+  expect(body).toContain('{"record":"aborted","error":{"kind":"commit_moved"')
+  expect(body.includes('"record":"trailer"')).toBe(false)
+  // And the next one is served.
+  asked = Number.NEGATIVE_INFINITY
+  expect((await get("/v1/salvage", listening.value)).body.includes('"record":"trailer"')).toBe(true)
+  await listening.value.close()
 })
 
 test("what is not there, not allowed, or too long", async () => {

@@ -1,16 +1,21 @@
 /** Links over real loopback sockets: greeting, frames, loss of a peer, and whatever strangers try. Plane: control. */
 import { connect, createServer, type Server, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { pino } from "pino"
+import { type Logger, pino } from "pino"
 import { afterEach, describe, expect, test } from "vitest"
 import { AddressBook } from "../../../appliance/orchestration/address_book.ts"
-import { encodeHello, type Hello } from "../../../appliance/orchestration/hello.ts"
+import { encodeAnswer, encodeHello, type Hello } from "../../../appliance/orchestration/hello.ts"
 import { LimitedLog } from "../../../appliance/orchestration/limited_log.ts"
 import { ORCHESTRATION_LIMITS, type OrchestrationLimits } from "../../../appliance/orchestration/limits.ts"
 import { Links } from "../../../appliance/orchestration/links.ts"
 import { monotonicMs, systemRandom, zlibChecksum } from "../../../appliance/orchestration/system_ports.ts"
 import type { Message } from "../../../appliance/replication/message.ts"
-import type { WireOptions } from "../../../appliance/replication/wire.ts"
+import {
+  encodeKeepalive,
+  type FrameErrorKind,
+  KEEPALIVE_BYTES,
+  type WireOptions,
+} from "../../../appliance/replication/wire.ts"
 import { CLUSTER_LIMITS, limitsFingerprint } from "../../../appliance/types/limits.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
 
@@ -52,7 +57,7 @@ afterEach(() => {
   }
 })
 
-async function makePeer(slot: number): Promise<Peer> {
+async function makePeer(slot: number, log: Logger = pino({ level: "silent" })): Promise<Peer> {
   const received: Message[] = []
   const book = new AddressBook(CLUSTER_LIMITS.slots_max)
   const links = new Links({
@@ -61,7 +66,7 @@ async function makePeer(slot: number): Promise<Peer> {
     limits: QUICK,
     memory: new StaticMemory(),
     book,
-    log: new LimitedLog(pino({ level: "silent" }), { repeatMs: 60_000, kindsMax: 100 }),
+    log: new LimitedLog(log, { repeatMs: 60_000, kindsMax: 100 }),
     random: systemRandom(),
     advertise: "127.0.0.1",
     epoch: () => 0,
@@ -238,7 +243,76 @@ describe("strangers", () => {
       await closed(socket)
     }
     expect(a.links.counters.hellos_refused).toBe(3)
+    expect(a.links.counters.hellos_refused_by).toMatchObject({ wrong_cluster: 1, wrong_generation: 1, wrong_limits: 1 })
     expect(a.links.isOpen(1)).toBe(false)
+  })
+
+  test("a hello that is none, of another version or for another slot is counted by its kind", async () => {
+    const a = await makePeer(0)
+    const version = hello({})
+    version[8] = 9
+    const spoilt = hello({})
+    spoilt[30] = 1
+    for (const bytes of [version, spoilt, hello({ to: 2 }), hello({ from: 0 }), new Uint8Array(100)]) {
+      const socket = await dial(a.port)
+      socket.write(bytes)
+      await closed(socket)
+    }
+    expect(a.links.counters.hellos_refused_by).toMatchObject({ bad_version: 1, bad_hello: 2, wrong_slot: 2 })
+    expect(a.links.counters.hellos_refused).toBe(5)
+  })
+
+  /** Where a frame's header has what the kind is about, and what is put there (wire.ts). */
+  const Frames: readonly {
+    readonly kind: FrameErrorKind
+    readonly at: number
+    readonly byte: number
+    readonly isSigned: boolean
+  }[] = [
+    { kind: "bad_magic", at: 0, byte: 1, isSigned: true },
+    { kind: "bad_version", at: 12, byte: 9, isSigned: true },
+    { kind: "bad_checksum", at: 5, byte: 1, isSigned: false },
+    { kind: "bad_length", at: 8, byte: 1, isSigned: true },
+    { kind: "wrong_cluster", at: 16, byte: 1, isSigned: true },
+    { kind: "wrong_generation", at: 32, byte: 7, isSigned: true },
+    { kind: "wrong_limits", at: 40, byte: 0, isSigned: true },
+    { kind: "unknown_type", at: 13, byte: 99, isSigned: true },
+    { kind: "bad_field", at: 14, byte: 5, isSigned: true },
+  ]
+
+  test("a frame that is none of ours closes its link, is counted by its kind, and said once", async () => {
+    const lines: string[] = []
+    const log = pino({ base: null }, { write: (line: string) => void lines.push(line) })
+    const a = await makePeer(0, log)
+    let frame: Uint8Array = new Uint8Array(0)
+    const acceptor = createServer((socket) => {
+      socket.on("error", () => undefined)
+      socket.once("data", () => {
+        socket.write(encodeAnswer({ outcome: "accepted", from: 1, nonce: 1 }, zlibChecksum))
+        socket.write(frame)
+      })
+    })
+    await new Promise<void>((resolve) => acceptor.listen(0, "127.0.0.1", resolve))
+    open.push(acceptor)
+    const address = acceptor.address()
+    expect(address).toBeTypeOf("object")
+    for (const { kind, at, byte, isSigned } of Frames) {
+      frame = new Uint8Array(KEEPALIVE_BYTES)
+      encodeKeepalive({ type: "keepalive", from: 1, holds_state: true }, WIRE, frame, 0)
+      frame[at] = byte
+      if (isSigned) {
+        new DataView(frame.buffer).setUint32(4, zlibChecksum(frame, 8, KEEPALIVE_BYTES), true)
+      }
+      const { frames_refused_by: counts } = a.links.counters
+      const before = counts[kind]
+      a.book.learn(1, { address: "127.0.0.1", port: typeof address === "object" ? (address?.port ?? 0) : 0 })
+      // The link is dialled again after each: one kind comes more than once, and is logged once all the same.
+      await until(() => counts[kind] > before, `${kind} is counted`)
+    }
+    expect(Object.keys(a.links.counters.frames_refused_by).sort()).toEqual(Frames.map(({ kind }) => kind).sort())
+    for (const { kind } of Frames) {
+      expect(lines.filter((line) => line.includes(`"msg":"frame_${kind}"`))).toHaveLength(1)
+    }
   })
 
   test("who says nothing, too much, or something else is disconnected; members go on", async () => {

@@ -34,7 +34,7 @@ export type LinkRule = {
   readonly spoilt_per_mille: number
 }
 
-export const OPEN_RULE: LinkRule = {
+const OPEN_RULE: LinkRule = {
   flow: "open",
   delay_ms: 0,
   jitter_ms: 0,

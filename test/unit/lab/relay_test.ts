@@ -108,7 +108,7 @@ function rounds(peer: Peer): number[] {
 }
 
 function refused(peer: Peer): number {
-  return Object.values(peer.links.counters.frames_refused).reduce((sum, count) => sum + count, 0)
+  return peer.links.counters.frames_refused
 }
 
 const FROM_A = { from: 0, to: 1 }

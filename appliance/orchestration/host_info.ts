@@ -5,7 +5,7 @@ import type { LinkCounters } from "./links.ts"
 import type { Alarm, Outage } from "./quorum_watch.ts"
 import type { TableUsage } from "./table_usage.ts"
 
-/** `follower`: holds or fetches the state without being named in the configuration. `none`: known by its address only. */
+/** `follower`: holds or fetches the state, not named in the configuration. `none`: known by its address only. */
 export type MemberRole = "voter" | "standby" | "follower" | "none"
 
 export type HostMember = {
@@ -23,7 +23,7 @@ export type HostMember = {
   readonly incarnation: number
   /** It has said lately that it holds the state. */
   readonly holds_state: boolean
-  /** Ops by which it lags behind the primary's log; null on a machine that is not the primary, or where it is silent. */
+  /** Ops by which it lags behind the primary's log; null on a machine that is not the primary, or if it is silent. */
   readonly lag_ops: number | null
   /** Milliseconds since this machine last heard of it; 0 for itself, null for never. */
   readonly last_contact_ms: number | null

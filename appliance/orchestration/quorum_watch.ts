@@ -1,7 +1,7 @@
 /**
- * Whether the cluster can answer, as this machine sees it: how many voters hold the state and are within reach, how many
- * of them are spare, and what there is to say about it. Decides nothing in the protocol: there a quorum that is not
- * there is simply not found. It decides what clients are told, and how soon. Plane: control.
+ * Whether the cluster can answer, as this machine sees it: how many voters hold the state and are within reach, how
+ * many of them are spare, and what there is to say about it. Decides nothing in the protocol: there a quorum that is
+ * not there is simply not found. It decides what clients are told, and how soon. Plane: control.
  */
 import type { Logger } from "pino"
 import { assert } from "../types/assert.ts"

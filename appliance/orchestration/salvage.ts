@@ -1,9 +1,9 @@
 /**
  * What one machine still holds, line by line, for an operator whose majority is gone: a copy that nobody vouches for.
  * Acknowledged writes may be missing in it (the machines that are gone may have been the majority that held them), and
- * what is marked uncommitted may never have been acknowledged. One JSON object a line: a header, the machines, the keys,
- * the ops in the log that this machine does not know to be committed, and a trailer with counts and a checksum of all
- * lines before it. A file without a trailer was cut off. All lines are of one commit number. Plane: control.
+ * what is marked uncommitted may never have been acknowledged. One JSON object a line: a header, the machines, the
+ * keys, the ops in the log that this machine does not know to be committed, and a trailer with counts and a checksum of
+ * all lines before it. A file without a trailer was cut off. All lines are of one commit number. Plane: control.
  */
 import { isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
@@ -18,7 +18,7 @@ import type { ClusterLimits } from "../types/limits.ts"
 import type { HostInfo } from "./host_info.ts"
 import { SALVAGE_ENTRIES_PER_PIECE_MAX, SALVAGE_PIECE_BYTES } from "./limits.ts"
 
-export const SALVAGE_SCHEMA = 1
+const SALVAGE_SCHEMA = 1
 
 export type SalvageRefusal = {
   /** `quorum_present`: the cluster answers; ask it. `no_state`: this machine holds nothing. */
@@ -121,7 +121,7 @@ export class Salvage {
       schema: SALVAGE_SCHEMA,
       kind: "mandala_salvage",
       authoritative: false,
-      note: "what one machine held; acknowledged writes may be missing, uncommitted ones were perhaps never acknowledged",
+      note: "what one machine held: acknowledged writes may be missing, uncommitted ones may never have been",
       cluster_id: info.cluster_id,
       generation: info.generation,
       epoch: info.epoch,

@@ -1,4 +1,4 @@
-/** Real `mandala appliance` processes on loopback, one a machine: started, asked, killed, cleaned up. Plane: control. */
+/** Real `mandala appliance` processes on loopback, one a machine: started, asked, killed. Plane: control. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"

@@ -202,7 +202,8 @@ const VALUE = '{"record":"kv","key":"ä","value":"1"}\n'
 
 function trailer(lines: string, change: object = {}): string {
   const sha256 = createHash("sha256").update(lines).digest("hex")
-  return `${JSON.stringify({ record: "trailer", commit: 7, machines: 0, kv: 1, expired: 0, corrupt: 0, uncommitted: 0, sha256, ...change })}\n`
+  const counts = { machines: 0, kv: 1, expired: 0, corrupt: 0, uncommitted: 0 }
+  return `${JSON.stringify({ record: "trailer", commit: 7, ...counts, sha256, ...change })}\n`
 }
 
 const WHOLE = HEADER + VALUE + trailer(HEADER + VALUE)

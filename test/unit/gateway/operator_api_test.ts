@@ -138,7 +138,8 @@ test("a lost majority: typed, and nothing is read from the past", async () => {
     await new Promise((resolve) => setImmediate(resolve))
   }
   lost.wait(10)
-  expect(await answer).toMatchObject({ status: 503, body: expect.stringContaining('"kind":"quorum_lost"') })
+  const { status, body } = await answer
+  expect([status, JSON.parse(body)]).toMatchObject([503, { error: { kind: "quorum_lost" } }])
   expect(JSON.parse((await get("/v1/status", stopped)).body)).toMatchObject({
     cluster: { is_healthy: false, outage: { kind: "quorum_lost" } },
   })
@@ -153,8 +154,7 @@ test("salvage: lines that end with a trailer, one at a time; refused where the c
     cluster.settle()
   }
   const [first, second] = await Promise.all([get("/v1/salvage"), get("/v1/salvage")])
-  const statuses = [first.status, second.status].sort()
-  expect(statuses).toEqual([200, 503])
+  expect(new Set([first.status, second.status])).toEqual(new Set([200, 503]))
   const good = first.status === 200 ? first : second
   expect(good.type).toBe("application/x-ndjson; charset=utf-8")
   const lines = good.body.trimEnd().split("\n")

@@ -1,4 +1,4 @@
-/** What a machine says of its cluster's quorum: alarms at once, an outage after a grace, a log line a change. Plane: control. */
+/** What a machine says of its quorum: alarms at once, an outage after a grace, one line a change. Plane: control. */
 import { beforeEach, expect, test } from "vitest"
 import { QuorumWatch, type QuorumSight } from "../../../appliance/orchestration/quorum_watch.ts"
 

@@ -39,11 +39,9 @@ function readAll(salvage: Salvage): string {
 
 function linesOf(text: string): Line[] {
   expect(text.endsWith("\n")).toBe(true)
-  // Proof: JSON.parse of a line that this test's own code has written as an object.
-  return text
-    .slice(0, -1)
-    .split("\n")
-    .map((line) => JSON.parse(line) as Line)
+  const lines = text.slice(0, -1).split("\n")
+  // Proof: every line was written as an object by the code under test, and is looked at field by field.
+  return lines.map((line) => JSON.parse(line) as Line)
 }
 
 test("every key with its bytes and expiry, the machines, a header that says what it is, and a checksum", () => {

@@ -1,6 +1,6 @@
 /**
- * What the simulation brings for SHA-256: two multiplying lanes and zlib's CRC over the body. It tells apart what chance
- * would not make equal, ten times as fast; nobody in a simulation forges a collision. Plane: data.
+ * What the simulation brings for SHA-256: two multiplying lanes and zlib's CRC over the body. It tells apart what
+ * chance would not make equal, ten times as fast; nobody in a simulation forges a collision. Plane: control.
  */
 import { crc32 } from "node:zlib"
 import type { DigestFunction } from "../../appliance/types/contracts.ts"

@@ -1,8 +1,8 @@
 /**
  * What the simulation knows to be true: the one history of committed ops, the view in which each was first committed, a
  * plain model of the keys and sessions after each of them, and the checks that no replica and no answer may contradict
- * it. The order of ops is a witness: an answer is linearizable when it fits there, after all that was answered before it
- * was asked. Plane: control.
+ * it. The order of ops is a witness: an answer is linearizable when it fits there, after all that was answered before
+ * it was asked. Plane: control.
  */
 import { Operation } from "../../appliance/types/contracts.ts"
 import type { LogEntry, PrepareHeader } from "../../appliance/replication/message.ts"
@@ -195,7 +195,9 @@ export class History {
     this.#acknowledgedOp = Math.max(this.#acknowledgedOp, session)
   }
 
-  /** What a read of `key` that is asked now must see at least: the op up to which writes or reads have been answered. */
+  /**
+   * What a read of `key` that is asked now must see at least: the op up to which writes or reads have been answered.
+   */
   floorOf(key: string): number {
     return Math.max(this.#acknowledgedOp, this.#seen.get(key) ?? 0)
   }

@@ -1,7 +1,7 @@
 /**
  * The adversary that holds messages back (rule 31): it decides who hears whom, for whom time passes, and which kinds of
- * messages wait in its bag, to be let go when their sender has rebooted. It plays short plans in the manner of the known
- * ways to lose an acknowledged write, each with chance in every part, since chance alone almost never finds them.
+ * messages wait in its bag, to be let go when their sender has rebooted. It plays short plans in the manner of the
+ * known ways to lose an acknowledged write, each with chance in every part, since chance alone almost never finds them.
  * Plane: control.
  */
 import type { MessageType } from "../../appliance/replication/message.ts"
@@ -379,7 +379,9 @@ export class HoldBack implements Driver {
     return [this.#releaseAll(), this.#settle(), this.#work(this.#everybody(), this.#random.between(150, 500), 0)]
   }
 
-  /** Someone promises to leave a view, forgets it, acknowledges in it, and then the promise arrives (traces T1 to T4). */
+  /**
+   * Someone promises to leave a view, forgets it, acknowledges in it, and then the promise arrives (traces T1 to T4).
+   */
   #promise(): Step[] {
     const everybody = this.#everybody()
     const primary = this.#primary()
@@ -426,7 +428,9 @@ export class HoldBack implements Driver {
     return (slot + 1 + this.#random.below(this.#slots - 1)) % this.#slots
   }
 
-  /** A primary alone goes on preparing, others begin a view and commit in it, and its long log meets their short one. */
+  /**
+   * A primary alone goes on preparing, others begin a view and commit in it, and its long log meets their short one.
+   */
   #longLog(): Step[] {
     const primary = this.#primary()
     const others = this.#without(this.#everybody(), primary)

@@ -50,7 +50,10 @@ export const COUNTS_COMMITS = 1_000
 export const COUNTS_CRASHES = 20
 export const COUNTS_VIEW_CHANGES = 5
 
-/** Virtual milliseconds: founding; the phase with faults, which ends when the seed counts; and what convergence may take. */
+/**
+ * Virtual milliseconds: founding; the phase with faults, which ends when the seed counts; and what convergence may
+ * take.
+ */
 export const FORMATION_MS = 5_000
 export const SAFETY_MS_MIN = 20_000
 export const SAFETY_MS_MAX = 400_000

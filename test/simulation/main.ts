@@ -25,7 +25,7 @@ const USAGE = `usage: npm run simulate -- --seed N [--events K] [--trace] [optio
 
 exit codes: 0 no failure, 1 a seed failed or none counts, 2 usage`
 
-const MODES: readonly string[] = ["swarm", "hold_back", "mixed"]
+const MODES: readonly SeedMode[] = ["swarm", "hold_back", "mixed"]
 
 type Arguments = {
   readonly first: number
@@ -105,11 +105,10 @@ function parse(args: readonly string[]): Arguments | "help" | "usage" {
     if (!isSound) {
       return "usage"
     }
-    // `mode` is one of MODES, which are the modes.
     return {
       first,
       last,
-      mode: mode as SeedMode,
+      mode,
       voters,
       eventsMax,
       trace: values.trace,
@@ -170,7 +169,7 @@ function explain(failed: SimulationResult, args: Arguments): Failure {
   const replay = `npm run simulate -- --seed ${seed} --mode ${mode}${voters} --events ${shortest.events} --trace`
   const commit = gitCommit()
   const lines = [
-    `seed ${seed} failed at commit ${commit}, ${mode}, ${failed.voters} voters, ${failed.virtual_ms} ms, event ${failed.events}:`,
+    `seed ${seed} failed at commit ${commit}, ${mode}, ${failed.voters} voters, at event ${failed.events}:`,
     failed.stack ?? failed.failure ?? "",
     `shortest failing prefix: ${shortest.events} events: ${shortest.failure ?? ""}`,
     `  ${replay}`,

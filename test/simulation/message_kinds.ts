@@ -53,7 +53,9 @@ export const VIEW_CHANGE_MASK = maskOf("exit_view", "join_view", "view", "get_vi
 /** Between a gateway and a replica, and no part of the protocol between replicas. */
 export const CLIENT_MASK = maskOf("request", "read", "reply", "read_reply", "reconfigure", "reconfigure_reply")
 
-/** A message that may be kept: what lies in its sender's buffers is copied, everything else is never changed in place. */
+/**
+ * A message that may be kept: what lies in its sender's buffers is copied, everything else is never changed in place.
+ */
 export function keep(message: Message): Message {
   if ("body" in message) {
     return message.body.length === 0 ? message : { ...message, body: message.body.slice() }

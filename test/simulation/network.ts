@@ -1,6 +1,6 @@
 /**
- * The simulated network. Messages travel as objects that nobody changes; a sample goes through the production codec, and
- * a frame with flipped bits must be refused by it. Faults of the whole run: loss, duplicates, delay and with it
+ * The simulated network. Messages travel as objects that nobody changes; a sample goes through the production codec,
+ * and a frame with flipped bits must be refused by it. Faults of the whole run: loss, duplicates, delay and with it
  * reordering, replay of old messages, corruption. Faults of one link, one way: cut, clogged, narrow. Between members of
  * the core nothing is ever wrong. Plane: control.
  */

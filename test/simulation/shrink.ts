@@ -1,7 +1,7 @@
 /**
  * The shortest failing prefix: all that happens is a function of the seed, so the phase with faults is cut after fewer
- * and fewer events, as long as the run still fails. Bounded, and not monotonic: a cut may hide the failure and a smaller
- * one show it again. Plane: control.
+ * and fewer events, as long as the run still fails. Bounded, and not monotonic: a cut may hide the failure and a
+ * smaller one show it again. Plane: control.
  */
 import { SHRINK_RUNS_MAX } from "./limits.ts"
 import type { SimulationResult } from "./simulate.ts"

@@ -74,12 +74,12 @@ export type SimulationResult = {
 export function simulate(options: SimulationOptions): SimulationResult {
   const cluster = new Cluster(options)
   const run = new Run(cluster, options)
-  let error: unknown
+  let error: Error | undefined
   try {
     run.run()
   } catch (thrown) {
     // A violation, or an assertion of the code under test: both end the run, and the seed repeats it.
-    error = thrown ?? new Violation("something was thrown that is nothing")
+    error = thrown instanceof Error ? thrown : new Violation("something was thrown that is no error")
   }
   return resultOf(cluster, options, run.excuse, error)
 }
@@ -133,8 +133,8 @@ class Run {
 
   /**
    * More than f at once: nobody may recover, nothing that was not prepared by then may be committed, no read that is
-   * asked from then on answered; what was committed stays as it is. All faults of the network are over, so that it is not
-   * they who keep the cluster silent.
+   * asked from then on answered; what was committed stays as it is. All faults of the network are over, so that it is
+   * not they who keep the cluster silent.
    */
   #loseMajority(): void {
     const cluster = this.#cluster
@@ -237,7 +237,7 @@ function resultOf(
   cluster: Cluster,
   options: SimulationOptions,
   excuse: Excuse | undefined,
-  error: unknown,
+  error: Error | undefined,
 ): SimulationResult {
   const counts = hasReached(cluster)
   cluster.finish()
@@ -248,8 +248,8 @@ function resultOf(
     seed: options.seed,
     mode: options.mode,
     voters: cluster.setup.voters,
-    failure: error === undefined ? undefined : error instanceof Error ? error.message : String(error),
-    stack: error instanceof Error ? error.stack : undefined,
+    failure: error?.message,
+    stack: error?.stack,
     excuse,
     counts,
     virtual_ms: cluster.now,

@@ -1,6 +1,6 @@
 /**
- * Faults by chance: each seed draws how likely each of them is for each slot, so that runs differ in kind (rule 31), and
- * has periods of calm, so that there is something to lose. Plane: control.
+ * Faults by chance: each seed draws how likely each of them is for each slot, so that runs differ in kind (rule 31),
+ * and has periods of calm, so that there is something to lose. Plane: control.
  */
 import type { PRNG } from "../../appliance/types/prng.ts"
 import type { Cluster } from "./cluster.ts"

@@ -17,6 +17,7 @@ import {
 } from "./limits.ts"
 import { type ListenError, listen } from "./listen.ts"
 import { readMachines } from "./machines_reader.ts"
+import { answerMembers, isMembersPath, type MembersPort } from "./members_api.ts"
 import { METRICS_CONTENT_TYPE, metricsText } from "./metrics.ts"
 import type { ReplicaPort } from "./port.ts"
 import { SalvageAnswers } from "./salvage_answer.ts"
@@ -27,6 +28,7 @@ export type OperatorAPIOptions = {
   readonly port: number
   readonly gateway: Gateway
   readonly replica: Pick<ReplicaPort, "info" | "salvage">
+  readonly members: MembersPort
 }
 
 export type OperatorAPI = { readonly port: number; readonly close: () => Promise<void> }
@@ -88,16 +90,24 @@ async function handle(
     await salvages.answer(response, url.searchParams.get("force") === "1")
     return
   }
+  if (isMembersPath(url.pathname)) {
+    const { status, document } = await answerMembers(url.pathname, request, options.members)
+    send(request, response, { ...json(status, document), headers: { connection: "close" } })
+    return
+  }
   const hasBody = hasBodyOf(request)
   const answer = hasBody ? refusal(413, "body_bytes_max", "a request has no body") : await route(options, request)
+  // Whatever else such a client sends is not read.
+  send(request, response, hasBody ? { ...answer, headers: { ...answer.headers, connection: "close" } } : answer)
+}
+
+function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
   const body = Buffer.from(answer.text)
   response.writeHead(answer.status, {
     "content-type": answer.type,
     "content-length": body.length,
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
-    // Whatever else such a client sends is not read.
-    ...(hasBody ? { connection: "close" } : {}),
     ...answer.headers,
   })
   response.end(request.method === "HEAD" ? undefined : body)
@@ -127,7 +137,11 @@ async function route(options: OperatorAPIOptions, request: IncomingMessage): Pro
     case "/metrics":
       return { status: 200, type: METRICS_CONTENT_TYPE, text: metricsText(replica.info(), gateway.status()) }
     default:
-      return refusal(404, "not_found", "there are /v1/status, /v1/machines, /v1/salvage, /healthz and /metrics")
+      return refusal(
+        404,
+        "not_found",
+        "there are /v1/status, /v1/machines, /v1/members, /v1/salvage, /healthz and /metrics",
+      )
   }
 }
 

@@ -6,7 +6,7 @@
 import { Agent, type IncomingMessage, request } from "node:http"
 import type { RandomU32 } from "../types/contracts.ts"
 import { err, ok, type Result } from "../types/result.ts"
-import { VOTERS_MAX } from "../types/limits.ts"
+import { CLUSTER_LIMITS } from "../types/limits.ts"
 import { FieldReader, parseObject } from "./json_fields.ts"
 import type { LimitedLog } from "./limited_log.ts"
 import type { OrchestrationLimits } from "./limits.ts"
@@ -64,7 +64,7 @@ export function parseAnnounceAnswer(text: string): Result<AnnounceAnswer, string
   }
   const fields = new FieldReader(object.value)
   const members: Member[] = []
-  for (const value of fields.list("members", VOTERS_MAX)) {
+  for (const value of fields.list("members", CLUSTER_LIMITS.slots_max)) {
     // A member whose address is not known yet, or not usable, must not hide the others.
     const member = parseMember(value)
     if (member !== undefined) {

@@ -47,6 +47,10 @@ export type OrchestrationLimits = {
   /** The replica's clock after a stall: its longest step, and the part by which it runs faster until it is right. */
   readonly clock_step_ms_max: number
   readonly clock_slew_divisor: number
+  /** An operator's change of members may take so long, refusals and tries included. */
+  readonly change_ms: number
+  /** How often a primary compares the cluster's wall time with its own. */
+  readonly wall_clock_ms: number
   /** A clean shutdown may take so long. */
   readonly shutdown_ms: number
 }
@@ -77,6 +81,8 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   stall_ms: 1_000,
   clock_step_ms_max: 50,
   clock_slew_divisor: 8,
+  change_ms: 5_000,
+  wall_clock_ms: 10_000,
   shutdown_ms: 2_000,
 }
 

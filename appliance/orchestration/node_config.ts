@@ -4,7 +4,7 @@
  */
 import { readFileSync, statSync } from "node:fs"
 import { networkInterfaces } from "node:os"
-import { VOTERS_MAX } from "../types/limits.ts"
+import { CLUSTER_LIMITS, VOTERS_MAX } from "../types/limits.ts"
 import { err, ok, type Result } from "../types/result.ts"
 import { ipv4Bytes } from "./hello.ts"
 import { type FieldError, FieldReader, parseObject } from "./json_fields.ts"
@@ -80,18 +80,16 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
   }
   const fields = new FieldReader(object.value)
   fields.optionalInteger("schema", { min: 1, max: 1, otherwise: 1 })
-  const slot = object.value["slot"] === null ? null : fields.integer("slot", { min: 0, max: VOTERS_MAX - 1 })
+  const slot =
+    object.value["slot"] === null ? null : fields.integer("slot", { min: 0, max: CLUSTER_LIMITS.slots_max - 1 })
   const voters = fields.integer("voters", { min: 1, max: VOTERS_MAX })
   if (!VOTERS.includes(voters)) {
     fields.fail("voters")
   }
-  if (slot !== null && slot >= voters) {
-    fields.fail("slot")
-  }
   const members: Member[] = []
-  for (const value of fields.list("members", VOTERS_MAX)) {
+  for (const value of fields.list("members", CLUSTER_LIMITS.slots_max)) {
     const member = parseMember(value)
-    if (member === undefined || member.slot >= voters) {
+    if (member === undefined) {
       fields.fail("members")
     } else {
       members.push(member)

@@ -7,7 +7,7 @@ import type { Logger } from "pino"
 import { allocateReplicaMemory } from "../replication/replica_memory.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
-import { Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
+import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
@@ -26,6 +26,7 @@ import type { HostInfo, HostMember, MemberRole } from "./host_info.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
 import { Links, type ListenError } from "./links.ts"
+import { type Change, type ChangeAnswer, Membership } from "./membership.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
 import { type Outage, QuorumWatch } from "./quorum_watch.ts"
 import { Salvage, type SalvageRefusal } from "./salvage.ts"
@@ -100,6 +101,9 @@ export class ProcessHost {
   #now = monotonicMs()
   readonly #clock: SlewedClock
   readonly #quorum: QuorumWatch
+  readonly #membership: Membership
+  readonly #wire: WireOptions
+  #wallClockAt = Number.NEGATIVE_INFINITY
   /** The replica's counters as they were last looked at, so that a refusal is logged. */
   readonly #counted = new Map<string, number>()
   #isPumping = false
@@ -125,6 +129,15 @@ export class ProcessHost {
       frameBytesMax: frameBytesMax(limits),
     })
     this.#options = options
+    this.#wire = wire
+    this.#membership = new Membership({
+      send: (slot, change, wanted) => this.#sendChange(slot, change, wanted),
+      primarySlot: () => this.primarySlot(),
+      epoch: () => this.replica.epoch,
+      now: monotonicMs,
+      timeoutMs: orchestrationLimits.change_ms,
+      retryMs: orchestrationLimits.link_retry_ms_max,
+    })
     this.#clock = new SlewedClock({
       start: this.#now,
       stepMsMax: orchestrationLimits.clock_step_ms_max,
@@ -230,6 +243,57 @@ export class ProcessHost {
     return isSent
   }
 
+  // ---------------------------------------------------------------- what an operator asks (gateway/members_api.ts)
+
+  change(wanted: Change): Promise<ChangeAnswer> {
+    return this.#membership.change(wanted)
+  }
+
+  /** Into a new generation: from here on nobody who stayed behind is heard, and nobody there hears this machine. */
+  promote(): PromoteOutcome {
+    const outcome = this.replica.promote()
+    if (outcome === "ok") {
+      this.#wire.identity = { ...this.#wire.identity, generation: this.replica.generation }
+      this.#options.log.warn({ generation: this.replica.generation, epoch: this.replica.epoch }, "standby_promoted")
+    }
+    this.#pump()
+    this.links.flush()
+    return outcome
+  }
+
+  epoch(): number {
+    return this.replica.epoch
+  }
+
+  generation(): number {
+    return this.replica.generation
+  }
+
+  #sendChange(slot: number, change: number, wanted: Change): boolean {
+    const { epoch, voters, standbys, synchronous, drops_standby } = wanted
+    const message: Message = {
+      type: "reconfigure",
+      change,
+      epoch_expected: epoch,
+      voters,
+      standbys,
+      synchronous,
+      drops_standby,
+      from: this.replica.slot,
+      epoch: this.replica.epoch,
+      cv: this.replica.cv,
+    }
+    if (slot === this.replica.slot) {
+      this.replica.receive(message)
+      this.#pump()
+      this.links.flush()
+      return true
+    }
+    const isSent = this.links.send(slot, message)
+    this.links.flush()
+    return isSent
+  }
+
   primarySlot(): number {
     const { status } = this.replica
     return status === "recovering" || status === "fenced" ? -1 : this.replica.primary
@@ -251,7 +315,7 @@ export class ProcessHost {
     return this.#quorum.outage
   }
 
-  /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers, unless forced. */
+  /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers. */
   salvage(isForced: boolean): Result<Salvage, SalvageRefusal> {
     const info = this.info()
     if (!this.#holdsState()) {
@@ -402,6 +466,8 @@ export class ProcessHost {
       holdsState: this.#holdsState(),
     })
     this.#logRefusals()
+    this.#membership.tick(this.#now)
+    this.#tickWallClock()
     this.#sink?.tick(this.#now)
     this.links.flush()
   }
@@ -419,12 +485,25 @@ export class ProcessHost {
   }
 
   /** What it leads to is written when all that one read brought has been handled (`onRead`). */
+  /**
+   * The primary takes wall time down for everybody; what a clock that is wrong can do is bounded where it is applied.
+   */
+  #tickWallClock(): void {
+    if (this.#now - this.#wallClockAt >= this.#options.orchestrationLimits.wall_clock_ms) {
+      this.#wallClockAt = this.#now
+      if (this.replica.proposeWallClock(Date.now())) {
+        this.#pump()
+      }
+    }
+  }
+
   #onPeerMessage(message: Message): void {
     if (message.type === "reply" || message.type === "read_reply") {
       this.#sink?.onReply(message)
       return
     }
     if (message.type === "reconfigure_reply") {
+      this.#membership.onReply(message)
       return
     }
     this.replica.receive(message)
@@ -461,6 +540,8 @@ export class ProcessHost {
       } else if (out.message.type === "reply" || out.message.type === "read_reply") {
         assert(!this.#replies.isFull(), "process host: an outbox of replies fits")
         this.#replies.add(out.message)
+      } else if (out.message.type === "reconfigure_reply") {
+        this.#membership.onReply(out.message)
       } else {
         assert(false, "process host: a replica sends itself nothing but replies")
       }
@@ -477,8 +558,8 @@ export class ProcessHost {
     if (status === "fenced") {
       this.#end(ExitCode.fenced, "fenced: a later incarnation of this slot lives")
     } else if (this.#holdsState()) {
-      const { cluster_id, generation } = this.#options.config
-      const written = this.#marker.write({ cluster_id, generation })
+      const { cluster_id } = this.#options.config
+      const written = this.#marker.write({ cluster_id, generation: this.replica.generation })
       if (!written.ok) {
         this.#end(ExitCode.unavailable, `the run directory takes no marker: ${written.error}`)
       }
@@ -522,7 +603,7 @@ export class ProcessHost {
       incarnation: replica.incarnation,
       primary_slot: this.primarySlot() < 0 ? null : this.primarySlot(),
       cluster_id: config.cluster_id,
-      generation: config.generation,
+      generation: replica.generation,
       epoch: replica.epoch,
       formed: this.#marker.isWritten || this.#holdsState(),
     }

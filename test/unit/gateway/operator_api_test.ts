@@ -3,6 +3,7 @@ import { request as httpRequest } from "node:http"
 import { connect } from "node:net"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { API_HEADER_BYTES_MAX } from "../../../appliance/gateway/limits.ts"
+import type { MembersPort } from "../../../appliance/gateway/members_api.ts"
 import { listenOperatorAPI, type OperatorAPI } from "../../../appliance/gateway/operator_api.ts"
 import { Salvage } from "../../../appliance/orchestration/salvage.ts"
 import { CommandCode } from "../../../appliance/state_machine/command.ts"
@@ -15,13 +16,21 @@ import { ClusterOfOne } from "./cluster_of_one.ts"
 import { ScriptedPort } from "./scripted_port.ts"
 import { TestClient } from "./test_client.ts"
 
+/** Nothing here changes who the members are; members_api_test.ts does. */
+const NO_MEMBERS: MembersPort = {
+  change: () => Promise.resolve({ outcome: "no_primary", slot: 0, epoch: 0 }),
+  promote: () => "not_synchronous",
+  epoch: () => 0,
+  generation: () => 1,
+}
+
 let cluster: ClusterOfOne
 let api: OperatorAPI
 let sick: OperatorAPI
 const scripted = new ScriptedPort()
 
 async function listenOn(gateway: ClusterOfOne["gateway"], replica: ClusterOfOne | ScriptedPort): Promise<OperatorAPI> {
-  const listening = await listenOperatorAPI({ host: "127.0.0.1", port: 0, gateway, replica })
+  const listening = await listenOperatorAPI({ host: "127.0.0.1", port: 0, gateway, replica, members: NO_MEMBERS })
   assert(listening.ok, "test: a free port can be listened on")
   return listening.value
 }
@@ -175,7 +184,8 @@ test("salvage: something committed meanwhile breaks it off, without a trailer", 
     info: () => cluster.info(),
     salvage: () => ok(new Salvage({ info: cluster.info(), limits, stateMachine, log: replica.log, commit })),
   }
-  const listening = await listenOperatorAPI({ host: "127.0.0.1", port: 0, gateway: cluster.gateway, replica: moving })
+  const common = { host: "127.0.0.1", port: 0, gateway: cluster.gateway, members: NO_MEMBERS }
+  const listening = await listenOperatorAPI({ ...common, replica: moving })
   assert(listening.ok, "test: a free port can be listened on")
   const { body } = await get("/v1/salvage", listening.value)
   expect(body).toContain('{"record":"aborted","error":{"kind":"commit_moved"')
@@ -225,6 +235,7 @@ test("a port in use is said, with what to do", async () => {
     port: api.port,
     gateway: cluster.gateway,
     replica: cluster,
+    members: NO_MEMBERS,
   })
   expect(second).toMatchObject({ ok: false, error: { kind: "address_in_use" } })
 })

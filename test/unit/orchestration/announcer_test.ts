@@ -123,10 +123,10 @@ describe("announcer", () => {
 
 test("an answer in form; a member that is not does not hide the others", () => {
   const [member] = ANSWER.members
-  const members = [{ ...member, address: "" }, member, { ...member, slot: 7 }, 5]
+  const members = [{ ...member, address: "" }, member, { ...member, slot: 11 }, 5]
   expect(parseAnnounceAnswer(JSON.stringify({ ...ANSWER, members }))).toEqual({ ok: true, value: ANSWER })
   expect(parseAnnounceAnswer(JSON.stringify({ ...ANSWER, generation: "1" })).ok).toBe(false)
-  expect(parseAnnounceAnswer(JSON.stringify({ ...ANSWER, members: new Array(8).fill(member) })).ok).toBe(false)
+  expect(parseAnnounceAnswer(JSON.stringify({ ...ANSWER, members: new Array(12).fill(member) })).ok).toBe(false)
   expect(parseAnnounceAnswer("{}").ok).toBe(false)
 })
 

@@ -11,6 +11,7 @@ import {
   readNetworkFacts,
   readNodeConfig,
 } from "../../../appliance/orchestration/node_config.ts"
+import { CLUSTER_LIMITS } from "../../../appliance/types/limits.ts"
 import { encodeNodeArchive } from "../../../pxe/pool/node_file.ts"
 
 const CONFIG = {
@@ -100,7 +101,7 @@ describe("node.json", () => {
     expect(parsed({ generation: 2 ** 32 })).toBe("generation")
     expect(parsed({ machine: "" })).toBe("machine")
     expect(parsed({ machine: "a b" })).toBe("machine")
-    expect(parsed({ slot: 3 })).toBe("slot")
+    expect(parsed({ slot: CLUSTER_LIMITS.slots_max })).toBe("slot")
     expect(parsed({ slot: undefined })).toBe("slot")
     expect(parsed({ voters: 2 })).toBe("voters")
     expect(parsed({ voters: "3" })).toBe("voters")

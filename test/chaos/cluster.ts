@@ -111,6 +111,8 @@ export class Process {
 export class Cluster {
   readonly voters: number
   readonly relay: Relay
+  readonly clusterID = randomBytes(16)
+  readonly generation = 1
   readonly selfEnds: SelfEnd[] = []
   /** Every process there ever was. */
   readonly all: Process[] = []
@@ -134,8 +136,8 @@ export class Cluster {
     this.#running = new Array<Process | undefined>(options.voters).fill(undefined)
     this.#node = {
       schema: 1,
-      cluster_id: randomBytes(16).toString("hex"),
-      generation: 1,
+      cluster_id: this.clusterID.toString("hex"),
+      generation: this.generation,
       epoch: 0,
       voters: options.voters,
       // A blank process that comes back still has it: founding again would need all of them blank.

@@ -98,7 +98,8 @@ async function runOne(stage: {
   const progress = (line: string): void => {
     process.stderr.write(`${line}\n`)
   }
-  const result = await runStage({ voters, seed, milliseconds: minutes * MS_PER_MINUTE, directory, signal, progress })
+  const milliseconds = minutes * MS_PER_MINUTE
+  const result = await runStage({ voters, seed, milliseconds, firstKind: 0, directory, signal, progress })
   progress(`checking ${result.history.keys().length} histories`)
   const report = stageReport(result, checkHistories(result.history))
   if (report.problems.length > 0) {

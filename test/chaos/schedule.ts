@@ -55,8 +55,8 @@ const NETWORK_KINDS: readonly NetworkFault["kind"][] = [
   "partition",
 ]
 
-/** The order in which the first episodes go, so that a short run meets every kind. */
-const FIRST_KINDS: readonly FaultKind[] = [
+/** The order in which the first episodes go, from a place that the caller chooses: a short run meets every kind. */
+export const FIRST_KINDS: readonly FaultKind[] = [
   "crash_primary",
   "one_way_cut",
   "pause_primary",
@@ -72,9 +72,13 @@ const FIRST_KINDS: readonly FaultKind[] = [
   "pause_backup",
 ]
 
-export function makeEpisode(random: PRNG, options: { readonly number: number; readonly voters: number }): Episode {
-  const { number, voters } = options
-  const first = number < FIRST_KINDS.length ? FIRST_KINDS[number] : undefined
+export function makeEpisode(
+  random: PRNG,
+  options: { readonly number: number; readonly voters: number; readonly firstKind: number },
+): Episode {
+  const { number, voters, firstKind } = options
+  const isFirst = number < FIRST_KINDS.length
+  const first = isFirst ? FIRST_KINDS[(firstKind + number) % FIRST_KINDS.length] : undefined
   // One draw too many does no harm; one that depends on another's outcome would shift all that follow.
   const network = drawNetwork(random)
   const process = drawProcess(random, voters)

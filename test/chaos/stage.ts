@@ -30,6 +30,8 @@ export type StageOptions = {
   readonly voters: number
   readonly seed: number
   readonly milliseconds: number
+  /** Where in the list of kinds the first episodes begin. */
+  readonly firstKind: number
   /** Logs of the processes, and the history should it fail. */
   readonly directory: string
   readonly signal: AbortSignal
@@ -144,10 +146,11 @@ class Stage {
 
   async #runEpisodes(): Promise<void> {
     const random = new PRNG(this.#options.seed)
-    const end = this.#startedAt + this.#options.milliseconds
+    const { voters, firstKind, milliseconds } = this.#options
+    const end = performance.now() + milliseconds
     await this.#pass(CALM_FIRST_MS)
     while (performance.now() < end && !this.#isOver()) {
-      const episode = makeEpisode(random, { number: this.#episodes, voters: this.#options.voters })
+      const episode = makeEpisode(random, { number: this.#episodes, voters, firstKind })
       await this.#runEpisode(episode)
       this.#episodes += 1
     }

@@ -138,6 +138,12 @@ export class Relay {
     }
   }
 
+  /** Bytes that the sender never sent, between two of its frames; false while that direction has no connection. */
+  inject(direction: Direction, bytes: Uint8Array): boolean {
+    const link = this.#links.find(({ acceptor, dialler }) => acceptor === direction.from && dialler === direction.to)
+    return link?.inject(Buffer.from(bytes)) === true
+  }
+
   heal(): void {
     this.#rules.fill(OPEN_RULE)
     for (const link of this.#links) {
@@ -200,6 +206,10 @@ class Link {
   close(): void {
     this.#server.close()
     this.#connection?.close()
+  }
+
+  inject(bytes: Buffer): boolean {
+    return this.#connection?.inject(bytes) === true
   }
 
   onRule(): void {
@@ -289,6 +299,14 @@ class Connection {
     })
     // What a process sent before it died arrives all the same, when its direction lets it.
     writer.on("close", () => this.#back.endWhenEmpty())
+  }
+
+  inject(bytes: Buffer): boolean {
+    if (!this.#isAnswered || this.#isClosed) {
+      return false
+    }
+    this.#back.push(bytes)
+    return true
   }
 
   onRule(): void {

@@ -5,12 +5,12 @@ import { History, judge } from "../../chaos/history.ts"
 import { Measures, percentile } from "../../chaos/measures.ts"
 import { checkHistories } from "../../chaos/report.ts"
 import { decode } from "../../chaos/resp_client.ts"
-import { type Episode, makeEpisode } from "../../chaos/schedule.ts"
+import { type Episode, FIRST_KINDS, makeEpisode } from "../../chaos/schedule.ts"
 import { NOT_AN_INTEGER } from "../../checkers/register.ts"
 
-function schedule(seed: number, voters: number, episodes: number): Episode[] {
+function schedule(seed: number, voters: number, episodes: number, firstKind = 0): Episode[] {
   const random = new PRNG(seed)
-  return Array.from({ length: episodes }, (_, number) => makeEpisode(random, { number, voters }))
+  return Array.from({ length: episodes }, (_, number) => makeEpisode(random, { number, voters, firstKind }))
 }
 
 function kindsOf(episodes: readonly Episode[]): Set<string> {
@@ -26,7 +26,10 @@ describe("the schedule", () => {
   test("meets every kind in its first episodes, and never nothing", () => {
     const kinds = ["crash_primary", "crash_gateway", "crash_two", "crash_again", "flood", "loss", "slow_links"]
     kinds.push("pause_primary", "pause_backup", "pause_majority", "spoilt_frames", "one_way_cut", "partition")
-    expect([...kindsOf(schedule(1, 5, 13))].filter((kind) => kind !== "").sort()).toEqual(kinds.sort())
+    for (const firstKind of [0, 7]) {
+      const met = [...kindsOf(schedule(1, 5, FIRST_KINDS.length, firstKind))].filter((kind) => kind !== "")
+      expect(met.sort()).toEqual(kinds.sort())
+    }
     for (const { network, process } of schedule(1, 5, 500)) {
       expect(network ?? process).toBeDefined()
     }

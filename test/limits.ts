@@ -29,6 +29,7 @@ export const PHASE_SECONDS_MAX = {
   exhaustive: 300,
   simulation: 480,
   processes: 240,
+  chaos: 240,
   scene: 600,
   bad_boots: 300,
 } as const

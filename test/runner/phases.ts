@@ -64,6 +64,7 @@ export const PHASES: readonly Phase[] = [
   vitest("exhaustive", "every schedule of a small cluster, on the production replica", "exhaustive", false),
   vitest("simulation", "a whole cluster under one seed", "simulation", false),
   vitest("processes", "real processes and sockets", "system", false),
+  vitest("chaos", "real processes under faults, every answer checked", "chaos", false),
   {
     name: "scene",
     what: "three machines boot, join, fail and recover (npm start -- --once)",

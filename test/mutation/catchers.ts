@@ -1,4 +1,7 @@
-/** What looks for a mutant: the scripts, the exhaustive search, the adversary, chance; each a process of its own. Plane: control. */
+/**
+ * What looks for a mutant: the scripts, the exhaustive search, the adversary, chance; each a process of its own.
+ * Plane: control.
+ */
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "../../appliance/types/assert.ts"

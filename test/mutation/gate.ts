@@ -1,4 +1,7 @@
-/** Runs mutants against catchers and judges the gate: every mutant caught, half of them by the adversary alone. Plane: control. */
+/**
+ * Runs mutants against catchers and judges the gate: every mutant caught, half of them by the adversary alone.
+ * Plane: control.
+ */
 import { CATCHERS, type Catcher, type CatcherName, type Verdict } from "./catchers.ts"
 import { HOLD_BACK_SHARE_MIN, MUTANTS_AT_ONCE } from "./limits.ts"
 import type { Mutant } from "./mutants.ts"

@@ -67,7 +67,9 @@ async function main(): Promise<number> {
   const faults = stop.signal.aborted ? ["interrupted"] : findFaults(rows, isWhole)
   const seconds = Math.round((performance.now() - since) / 1000)
   if (values.output === "json") {
-    process.stdout.write(`${JSON.stringify({ schema: 1, seconds, faults, rows: rows.map(withoutOutput) }, null, 2)}\n`)
+    const counts = { mutants: mutantsIn(rows).length, mutants_caught: caughtIn(rows).length }
+    const document = { schema: 1, seconds, ...counts, faults, rows: rows.map(withoutOutput) }
+    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
   } else {
     printTable(rows, faults, seconds)
   }
@@ -110,14 +112,21 @@ function printTable(rows: readonly Row[], faults: readonly string[], seconds: nu
   for (const row of rows) {
     process.stdout.write(`${line(row)}\n`)
   }
-  const mutants = rows.filter((row) => row.mutant !== UNMUTATED)
+  const mutants = mutantsIn(rows)
   const caught = (name: CatcherName): number => mutants.filter((row) => row.verdicts[name]?.outcome === "caught").length
-  const any = mutants.filter((row) => Object.values(row.verdicts).some((verdict) => verdict.outcome === "caught"))
   const each = CATCHERS.map(({ name, title }) => `${title} ${caught(name)}`).join(", ")
-  process.stdout.write(`\n${any.length} of ${mutants.length} mutants caught in ${seconds} s: ${each}\n`)
+  process.stdout.write(`\n${caughtIn(rows).length} of ${mutants.length} mutants caught in ${seconds} s: ${each}\n`)
   for (const fault of faults) {
     process.stdout.write(`FAULT ${fault}\n`)
   }
+}
+
+function mutantsIn(rows: readonly Row[]): Row[] {
+  return rows.filter((row) => row.mutant !== UNMUTATED)
+}
+
+function caughtIn(rows: readonly Row[]): Row[] {
+  return mutantsIn(rows).filter((row) => Object.values(row.verdicts).some((verdict) => verdict.outcome === "caught"))
 }
 
 function line(row: Row): string {

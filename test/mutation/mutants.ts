@@ -1,6 +1,6 @@
 /**
- * The mutants: each takes one defence out of the protocol, as a patch of the source. A patch names text that occurs exactly
- * once; when the source moves on, the gate says which patch no longer applies. Plane: control.
+ * The mutants: each takes one defence out of the protocol, as a patch of the source. A patch names text that occurs
+ * exactly once; when the source moves on, the gate says which patch no longer applies. Plane: control.
  */
 
 export type Patch = { readonly file: string; readonly find: string; readonly replace: string }
@@ -328,9 +328,12 @@ export const MUTANTS: readonly Mutant[] = [
 export const EQUIVALENTS: readonly Mutant[] = [
   {
     name: "acks_survive_reboot",
-    // A primary that keeps the acknowledgements of a machine's dead process could count them for a later op only if that op
-    // were at most what was acknowledged; those ops it has committed already or commits now, with that machine's word. The
-    // machine's next process recovers with this very primary's answer (rule 19 wants the newest view's primary), so it holds
+    // A primary that keeps the acknowledgements of a machine's dead process could count them for a later op only if
+    // that op
+    // were at most what was acknowledged; those ops it has committed already or commits now, with that machine's
+    // word. The
+    // machine's next process recovers with this very primary's answer (rule 19 wants the newest view's primary), so
+    // it holds
     // everything that this primary's log held when it answered, all of what was acknowledged included.
     what: "acknowledgements of a machine's dead process are kept by the primary (rule 7)",
     patches: [one("    this.#acked[slot] = 0\n    this.#ackedAt[slot]", "    this.#ackedAt[slot]")],

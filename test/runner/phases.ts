@@ -61,6 +61,14 @@ export const PHASES: readonly Phase[] = [
   vitest("unit", "one module at a time", "unit", false),
   vitest("property", "random and mutated input", "property", false),
   vitest("interaction", "scripted schedules of the protocol, with golden output", "interaction", false),
+  {
+    name: "mutation",
+    what: "one defence after the other taken out of the protocol: who notices (npm run mutate -- --quick)",
+    isCheck: false,
+    secondsMax: PHASE_SECONDS_MAX.mutation,
+    args: () => ["test/mutation/main.ts", "--quick", "-o", "json"],
+    count: countMutants,
+  },
   vitest("exhaustive", "every schedule of a small cluster, on the production replica", "exhaustive", false),
   vitest("simulation", "a whole cluster under one seed", "simulation", false),
   vitest("processes", "real processes and sockets", "system", false),
@@ -144,6 +152,15 @@ export function countScene(end: CommandEnd, report: string): Count {
   const isKept = writes >= SCENE_WRITES_MIN && reads >= writes && readsFailed === 0 && wrong === 0
   const isPassed = end.end === "exited" && end.code === 0 && isKept
   return { passed: isPassed ? 1 : 0, failed: isPassed ? 0 : 1, skipped: 0, visited: reads, unit: "reads" }
+}
+
+/** Each mutant counts, and so does each fault of the gate beyond the mutants that nobody caught. */
+export function countMutants(end: CommandEnd): Count {
+  const mutants = numberIn(end.output, /"mutants": (\d+)/)
+  const caught = numberIn(end.output, /"mutants_caught": (\d+)/)
+  const isHeld = end.end === "exited" && end.code === 0 && mutants > 0 && caught === mutants
+  const failed = Math.max(mutants - caught, isHeld ? 0 : 1)
+  return { passed: caught, failed, skipped: 0, visited: mutants, unit: "mutants" }
 }
 
 /** Both machines halted for their reason, and said so in both places. */

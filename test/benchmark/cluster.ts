@@ -1,0 +1,238 @@
+/**
+ * Three real `mandala appliance` processes on loopback, started from any checkout: booted blank, killed, stopped and
+ * continued. Plane: control.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
+import { assert } from "../../appliance/types/assert.ts"
+import {
+  HTTP_MS_MAX,
+  LOG_BYTES_MAX,
+  LOG_LINES_SHOWN,
+  POLL_MS,
+  READY_MS_MAX,
+  REPORT_MS_MAX,
+  STOP_MS_MAX,
+  VOTERS,
+} from "./limits.ts"
+import type { ProcessCosts } from "./process_hook.ts"
+
+const HOOK = join(import.meta.dirname, "process_hook.ts")
+const LOOPBACK = "127.0.0.1"
+/** As /init sets it on a machine. */
+const NODE_OPTIONS = "--max-semi-space-size=16"
+
+export type Ports = { readonly replica: number; readonly data: number; readonly api: number }
+
+type Machine = { readonly child: ChildProcess; readonly ended: Promise<void>; log: string }
+
+export class Cluster {
+  readonly clusterID = randomBytes(16).toString("hex")
+  readonly generation = 1
+  readonly ports: readonly Ports[]
+  readonly #checkout: string
+  readonly #directory = mkdtempSync(join(tmpdir(), "mandala-bench-"))
+  readonly #machines: (Machine | undefined)[] = new Array<Machine | undefined>(VOTERS).fill(undefined)
+  readonly #token = randomBytes(16).toString("hex")
+  readonly #nodeFlags: readonly string[]
+  #boots = 0
+
+  private constructor(options: {
+    readonly checkout: string
+    readonly ports: readonly Ports[]
+    readonly nodeFlags: readonly string[]
+  }) {
+    this.#checkout = options.checkout
+    this.ports = options.ports
+    this.#nodeFlags = options.nodeFlags
+  }
+
+  /** A cluster of three that has just formed, of the sources in `checkout`. */
+  static async start(checkout: string, nodeFlags: readonly string[] = []): Promise<Cluster> {
+    const free = await freePorts(3 * VOTERS)
+    const ports = Array.from({ length: VOTERS }, (_, slot) => {
+      const [replica = 0, data = 0, api = 0] = free.slice(3 * slot, 3 * slot + 3)
+      return { replica, data, api }
+    })
+    const cluster = new Cluster({ checkout, ports, nodeFlags })
+    for (let slot = 0; slot < VOTERS; slot += 1) {
+      cluster.boot(slot)
+    }
+    await cluster.untilWhole()
+    return cluster
+  }
+
+  /** A blank process in the slot. */
+  boot(slot: number): void {
+    assert(this.#machines[slot] === undefined, "cluster: one process a slot")
+    this.#boots += 1
+    const run = mkdtempSync(join(this.#directory, `run-${this.#boots}-`))
+    const file = join(run, "node.json")
+    writeFileSync(file, JSON.stringify(this.#nodeDocument(slot)))
+    const { replica, data, api } = this.portsOf(slot)
+    const ports = ["--replica-port", `${replica}`, "--data-port", `${data}`, "--api-port", `${api}`]
+    const where = ["--bind", LOOPBACK, "--advertise", LOOPBACK, "--node", file, "--run-directory", run]
+    const main = join(this.#checkout, "appliance/main.ts")
+    const child = spawn(
+      process.execPath,
+      [...this.#nodeFlags, "--import", HOOK, main, "appliance", ...where, ...ports],
+      {
+        stdio: ["ignore", "pipe", "pipe", "ipc"],
+        env: { ...process.env, NODE_OPTIONS },
+      },
+    )
+    const ended = new Promise<void>((done) => child.once("exit", () => done()))
+    const machine: Machine = { child, ended, log: "" }
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk: Buffer) => {
+        machine.log = (machine.log + chunk.toString()).slice(-LOG_BYTES_MAX)
+      })
+    }
+    this.#machines[slot] = machine
+  }
+
+  portsOf(slot: number): Ports {
+    const ports = this.ports[slot]
+    assert(ports !== undefined, "cluster: a slot has ports")
+    return ports
+  }
+
+  /** As a power cut; resolves when the process is gone. */
+  async kill(slot: number): Promise<void> {
+    const machine = this.#machine(slot)
+    machine.child.kill("SIGKILL")
+    await machine.ended
+    this.#machines[slot] = undefined
+  }
+
+  stop(slot: number): void {
+    this.#machine(slot).child.kill("SIGSTOP")
+  }
+
+  continue(slot: number): void {
+    this.#machine(slot).child.kill("SIGCONT")
+  }
+
+  async status(slot: number): Promise<StatusDocument | undefined> {
+    try {
+      const signal = AbortSignal.timeout(HTTP_MS_MAX)
+      const response = await fetch(`http://${LOOPBACK}:${this.portsOf(slot).api}/v1/status`, { signal })
+      // Proof: a process that this cluster started answers, and it writes this type.
+      return (await response.json()) as StatusDocument
+    } catch {
+      // Not up, or stopped: who asked asks again.
+      return undefined
+    }
+  }
+
+  /** The slot that every live machine takes for the primary. */
+  async primary(): Promise<number> {
+    let primary = -1
+    await this.until("all agree on a primary", async () => {
+      const slots = this.#machines.flatMap((machine, slot) => (machine === undefined ? [] : [slot]))
+      const known = await Promise.all(slots.map(async (slot) => (await this.status(slot))?.cluster.primary_slot))
+      primary = known[0] ?? -1
+      return primary >= 0 && known.every((other) => other === primary)
+    })
+    return primary
+  }
+
+  /** Everybody is a member, holds the state and lacks nothing. */
+  async untilWhole(): Promise<void> {
+    await this.until("all three hold the state", async () => {
+      const all = await Promise.all(this.#machines.map((_, slot) => this.status(slot)))
+      const commits = all.map((status) => status?.cluster.commit ?? -1)
+      const isWhole = all.every((status) => status?.machine.status === "normal" && status.cluster.copies === VOTERS)
+      return isWhole && commits.every((commit) => commit === commits[0])
+    })
+  }
+
+  /** What the process has used so far; asking begins a new stretch for its longest pause. */
+  async costs(slot: number): Promise<ProcessCosts> {
+    const { child } = this.#machine(slot)
+    const answer = new Promise<ProcessCosts>((done, fail) => {
+      const timer = setTimeout(() => fail(new Error(`slot ${slot} says nothing of its costs`)), REPORT_MS_MAX)
+      child.once("message", (costs) => {
+        clearTimeout(timer)
+        // Proof: process_hook.ts, which the child was started with, sends nothing else.
+        done(costs as ProcessCosts)
+      })
+    })
+    child.send("costs")
+    return await answer
+  }
+
+  async until(what: string, condition: () => Promise<boolean>): Promise<void> {
+    const end = performance.now() + READY_MS_MAX
+    while (!(await condition())) {
+      if (performance.now() >= end) {
+        throw new Error(`not within ${READY_MS_MAX} ms: ${what}\n${this.#logs()}`)
+      }
+      await sleep(POLL_MS)
+    }
+  }
+
+  /** Ends all that was started, and leaves nothing behind. `isClean`: lets them end by themselves, for a profile. */
+  async close(isClean = false): Promise<void> {
+    const machines = this.#machines.filter((machine) => machine !== undefined)
+    for (const { child, ended } of machines) {
+      child.kill(isClean ? "SIGTERM" : "SIGKILL")
+      await Promise.race([ended, sleep(STOP_MS_MAX, undefined, { ref: false })])
+      child.kill("SIGKILL")
+      await ended
+    }
+    this.#machines.fill(undefined)
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  #machine(slot: number): Machine {
+    const machine = this.#machines[slot]
+    assert(machine !== undefined, "cluster: the slot has a process")
+    return machine
+  }
+
+  #logs(): string {
+    return this.#machines
+      .map((machine, slot) => `slot ${slot}: ${machine?.log.split("\n").slice(-LOG_LINES_SHOWN).join("\n") ?? "off"}`)
+      .join("\n")
+  }
+
+  #nodeDocument(slot: number): object {
+    return {
+      schema: 1,
+      cluster_id: this.clusterID,
+      generation: this.generation,
+      epoch: 0,
+      voters: VOTERS,
+      formation_token: this.#token,
+      members: this.ports.map((ports, member) => ({
+        slot: member,
+        machine: `machine-${member}`,
+        address: LOOPBACK,
+        replica_port: ports.replica,
+      })),
+      slot,
+      machine: `machine-${slot}`,
+    }
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  const ports: number[] = []
+  for (const server of servers) {
+    await new Promise<void>((done) => server.listen(0, LOOPBACK, done))
+    const address = server.address()
+    ports.push(typeof address === "object" && address !== null ? address.port : 0)
+  }
+  for (const server of servers) {
+    await new Promise<void>((done) => server.close(() => done()))
+  }
+  return ports
+}

@@ -1,0 +1,230 @@
+/**
+ * Sessions that speak to the primary as another machine's gateway does, over the production links: one request of so
+ * many commands in flight each. What the cluster costs without Redis's protocol. Plane: control.
+ */
+import { randomFillSync } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
+import { pino } from "pino"
+import { AddressBook } from "../../appliance/orchestration/address_book.ts"
+import { LimitedLog } from "../../appliance/orchestration/limited_log.ts"
+import { ORCHESTRATION_LIMITS } from "../../appliance/orchestration/limits.ts"
+import { Links } from "../../appliance/orchestration/links.ts"
+import { monotonicMs, systemRandom, zlibChecksum } from "../../appliance/orchestration/system_ports.ts"
+import type { Message } from "../../appliance/replication/message.ts"
+import { assert } from "../../appliance/types/assert.ts"
+import { Operation } from "../../appliance/types/contracts.ts"
+import { CLUSTER_LIMITS, limitsFingerprint } from "../../appliance/types/limits.ts"
+import { StaticMemory } from "../../appliance/types/static_memory.ts"
+import type { Cluster } from "./cluster.ts"
+import { makeBodies } from "./commands.ts"
+import { ANSWER_MS_MAX, CLIENT_SLOT, CLIENT_TICK_MS, POLL_MS, VOTERS } from "./limits.ts"
+import type { Load } from "./load.ts"
+import { Latencies } from "./statistics.ts"
+
+export type LinkLoadOptions = { readonly sessions: number; readonly batch: number }
+
+type Session = { session: number; request: number; sentAt: number }
+
+const CLIENT_ID_BYTES = 16
+
+export class LinkClient {
+  readonly #links: Links
+  readonly #timer: NodeJS.Timeout
+  #primary = 0
+  #load: LinkLoad | undefined
+  readonly #registered: number[] = []
+  readonly #onRegistered = new Map<number, (session: number) => void>()
+  #numbers = 0
+
+  private constructor(cluster: Cluster) {
+    const { slots_max } = CLUSTER_LIMITS
+    const book = new AddressBook(slots_max)
+    for (let slot = 0; slot < VOTERS; slot += 1) {
+      book.learn(slot, { address: "127.0.0.1", port: cluster.portsOf(slot).replica })
+    }
+    const limits = ORCHESTRATION_LIMITS
+    this.#links = new Links({
+      slot: CLIENT_SLOT,
+      wire: {
+        identity: {
+          cluster_id: Uint8Array.from(Buffer.from(cluster.clusterID, "hex")),
+          generation: cluster.generation,
+          limits_fingerprint: limitsFingerprint(CLUSTER_LIMITS),
+        },
+        limits: CLUSTER_LIMITS,
+        checksum: zlibChecksum,
+      },
+      limits,
+      memory: new StaticMemory(),
+      book,
+      log: new LimitedLog(pino({ level: "silent" }), {
+        repeatMs: limits.log_repeat_ms,
+        kindsMax: limits.log_kinds_max,
+      }),
+      random: systemRandom(),
+      advertise: "127.0.0.1",
+      epoch: () => 0,
+      incarnation: () => 0,
+      holdsState: () => false,
+      onMessage: (message) => this.#onMessage(message),
+      onRead: () => this.#links.flush(),
+    })
+    this.#timer = setInterval(() => this.#tick(), CLIENT_TICK_MS)
+  }
+
+  /** A client with links to all machines. */
+  static async connect(cluster: Cluster): Promise<LinkClient> {
+    const client = new LinkClient(cluster)
+    const listening = await client.#links.listen({ host: "127.0.0.1", port: 0 })
+    assert(listening.ok, "link client: a free port can be listened on")
+    await cluster.until("the client has its links", () =>
+      Promise.resolve([0, 1, 2].every((slot) => client.#links.isOpen(slot))),
+    )
+    return client
+  }
+
+  /** Registers what is missing of sessions, and lets them run. */
+  async start(primary: number, options: LinkLoadOptions): Promise<LinkLoad> {
+    this.#primary = primary
+    while (this.#registered.length < options.sessions) {
+      this.#registered.push(await this.#register())
+    }
+    const sessions = this.#registered.splice(0, options.sessions)
+    const load = new LinkLoad(options, sessions, (message) => this.#send(message))
+    this.#load = load
+    load.start()
+    this.#links.flush()
+    return load
+  }
+
+  /** The load's sessions end with it: their request numbers have gone on. */
+  async stop(): Promise<void> {
+    const load = this.#load
+    assert(load !== undefined, "link client: a load runs")
+    load.stop()
+    const end = performance.now() + ANSWER_MS_MAX
+    while (load.inFlight > 0 && performance.now() < end) {
+      await sleep(POLL_MS)
+    }
+    this.#load = undefined
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#links.close()
+  }
+
+  #tick(): void {
+    this.#links.tick(monotonicMs())
+    this.#load?.tick()
+  }
+
+  async #register(): Promise<number> {
+    this.#numbers += 1
+    const number = this.#numbers
+    const body = randomFillSync(new Uint8Array(CLIENT_ID_BYTES))
+    const answer = new Promise<number>((done, fail) => {
+      const timer = setTimeout(() => fail(new Error("a session is not registered in time")), ANSWER_MS_MAX)
+      this.#onRegistered.set(number, (session) => {
+        clearTimeout(timer)
+        done(session)
+      })
+    })
+    this.#send({ type: "request", operation: Operation.register, session: 0, request: number, body, ...ENVELOPE })
+    this.#links.flush()
+    return await answer
+  }
+
+  #send(message: Message): void {
+    const isSent = this.#links.send(this.#primary, message)
+    assert(isSent, "link client: a link has room for what is in flight")
+  }
+
+  #onMessage(message: Message): void {
+    if (message.type !== "reply") {
+      return
+    }
+    if (message.session === 0) {
+      const view = new DataView(message.body.buffer, message.body.byteOffset, message.body.byteLength)
+      this.#onRegistered.get(message.request)?.(Number(view.getBigInt64(1, true)))
+      this.#onRegistered.delete(message.request)
+    } else {
+      this.#load?.onReply(message.session, message.request, message.outcome)
+    }
+  }
+}
+
+/** A request is judged by its session: its sender's vector and epoch are not looked at. */
+const ENVELOPE = { from: CLIENT_SLOT, epoch: 0, cv: new Array<number>(CLUSTER_LIMITS.slots_max).fill(0) }
+
+class LinkLoad implements Load {
+  readonly latencies = new Latencies()
+  readonly #batch: number
+  readonly #bodies: readonly Uint8Array[]
+  readonly #sessions = new Map<number, Session>()
+  readonly #send: (message: Message) => void
+  #next = 0
+  #answered = 0
+  #isStopped = false
+  #failure: string | undefined
+  #answeredAt = performance.now()
+  inFlight = 0
+
+  constructor(options: LinkLoadOptions, sessions: readonly number[], send: (message: Message) => void) {
+    this.#batch = options.batch
+    this.#bodies = makeBodies(options.batch)
+    this.#send = send
+    for (const session of sessions) {
+      this.#sessions.set(session, { session, request: 0, sentAt: 0 })
+    }
+  }
+
+  readonly answered = (): number => this.#answered
+  readonly failure = (): string | undefined => this.#failure
+
+  start(): void {
+    for (const session of this.#sessions.values()) {
+      this.#ask(session)
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  tick(): void {
+    if (this.inFlight > 0 && performance.now() - this.#answeredAt > ANSWER_MS_MAX) {
+      this.#failure ??= `nothing was answered for ${ANSWER_MS_MAX} ms`
+    }
+  }
+
+  onReply(session: number, request: number, outcome: string): void {
+    const asker = this.#sessions.get(session)
+    if (asker === undefined || asker.request !== request) {
+      return
+    }
+    this.inFlight -= 1
+    if (outcome !== "ok") {
+      this.#failure ??= `a request was answered '${outcome}'`
+      return
+    }
+    const now = performance.now()
+    this.#answeredAt = now
+    this.#answered += this.#batch
+    this.latencies.add(now - asker.sentAt)
+    if (!this.#isStopped) {
+      this.#ask(asker)
+    }
+  }
+
+  #ask(asker: Session): void {
+    asker.request += 1
+    asker.sentAt = performance.now()
+    this.inFlight += 1
+    this.#next = (this.#next + 1) % this.#bodies.length
+    const body = this.#bodies[this.#next]
+    assert(body !== undefined, "link load: there are bodies")
+    const { session, request } = asker
+    this.#send({ type: "request", operation: Operation.batch, session, request, body, ...ENVELOPE })
+  }
+}

@@ -155,12 +155,18 @@ export async function until(condition: () => Promise<boolean>, what: string): Pr
   }
 }
 
-export function clientOf(machine: Machine): Redis {
+export function clientOf(
+  machine: Machine,
+  options: { readonly commandTimeout?: number; readonly enableOfflineQueue?: boolean } = {},
+): Redis {
   const client = new Redis({
     host: "127.0.0.1",
     port: machine.ports.data,
     maxRetriesPerRequest: 100,
+    // A command whose connection broke is not sent again by itself: it may have been applied.
+    autoResendUnfulfilledCommands: false,
     retryStrategy: () => 50,
+    ...options,
   })
   client.on("error", () => undefined)
   clients.push(client)

@@ -175,7 +175,8 @@ async function startReplica(parts: {
   if (!resp.ok) {
     return err({ code: ExitCode.unavailable, message: resp.error.text })
   }
-  const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, gateway, replica: host, members: host })
+  const served = { gateway, replica: host, members: host }
+  const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, ...served })
   if (!api.ok) {
     await resp.value.close()
     return err({ code: ExitCode.unavailable, message: api.error.text })

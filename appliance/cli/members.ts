@@ -185,7 +185,7 @@ function unconfirmed(what: "standby" | "voter", member: JSONObject | undefined):
   const machine = member === undefined ? "unknown" : clean(textAt(member, "name") ?? "")
   const ms = numberAt(member, "last_contact_ms")
   const contact = ms === undefined ? "never heard" : `last heard ${formatDuration(ms)} ago`
-  const text = `the ${what} is ${machine}, ${contact}: switch it off, then say --confirm-off; two that serve lose writes`
+  const text = `the ${what} is ${machine}, ${contact}: switch it off and say --confirm-off; two that serve lose writes`
   return { kind: "conflict", text }
 }
 

@@ -8,9 +8,9 @@ import { EQUIVALENTS, type Mutant, MUTANTS } from "./mutants.ts"
 
 const USAGE = `usage: npm run mutate -- [options]
 
-Each mutant is a patch that takes one defence out of the protocol. Four catchers look for it: the interaction scripts, the
-exhaustive search, the simulation with its adversary, and the simulation by chance. Each must be caught by one of them, half
-of all by the adversary alone, and the code as it is by none.
+Each mutant is a patch that takes one defence out of the protocol. Four catchers look for it: the interaction scripts,
+the exhaustive search, the simulation with its adversary, and the simulation by chance. Each must be caught by one of
+them, half of all by the adversary alone, and the code as it is by none.
 
   --mutant NAME     only this one (may be repeated)
   --catcher NAME    only this one: scripted, exhaustive, hold_back, swarm (may be repeated)

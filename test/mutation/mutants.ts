@@ -91,7 +91,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       one(
         '      this.#status = "state_transfer"\n    }\n    const { view, op',
-        '      this.#status = "state_transfer"\n      this.log.truncateAfter(this.#commit)\n    }\n    const { view, op',
+        '      this.#status = "state_transfer"\n      this.log.truncateAfter(this.#commit)\n    }\n' +
+          "    const { view, op",
       ),
     ],
     quick: "scripted",
@@ -133,7 +134,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "a member takes the log of its own view once more (D7)",
     patches: [
       one(
-        '    if (message.view === this.#view && this.#status !== "view_change" && !isCatchingUp) {\n      return\n    }\n',
+        '    if (message.view === this.#view && this.#status !== "view_change" && !isCatchingUp) {\n' +
+          "      return\n    }\n",
         "",
       ),
     ],
@@ -283,7 +285,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "an incarnation is taken without f + 1 having heard that it will be (rule 4)",
     patches: [
       one(
-        "    if (this.#claim === 0 || highest > this.#claim) {\n      this.#claim = highest + 1\n      this.#sendProbe()\n      return\n    }\n",
+        "    if (this.#claim === 0 || highest > this.#claim) {\n      this.#claim = highest + 1\n" +
+          "      this.#sendProbe()\n      return\n    }\n",
         "    this.#claim = highest + 1\n",
       ),
     ],
@@ -294,7 +297,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "a process goes on beside a later incarnation of its slot (rule 28)",
     patches: [
       one(
-        '    if (knowsLater(message.cv, this.#cv, this.slot)) {\n      this.#status = "fenced"\n      return false\n    }\n',
+        '    if (knowsLater(message.cv, this.#cv, this.slot)) {\n      this.#status = "fenced"\n' +
+          "      return false\n    }\n",
         "",
       ),
     ],
@@ -316,8 +320,10 @@ export const MUTANTS: readonly Mutant[] = [
     what: "messages of another epoch are taken for messages of this one (rule 27)",
     patches: [
       one(
-        "    if (message.epoch !== this.epoch) {\n      if (!isProbing) {\n        this.#onOtherEpoch(message)\n      }\n      return isProbing\n    }\n",
-        '    if (message.epoch !== this.epoch && message.type === "new_epoch") {\n      this.#onOtherEpoch(message)\n      return false\n    }\n',
+        "    if (message.epoch !== this.epoch) {\n      if (!isProbing) {\n" +
+          "        this.#onOtherEpoch(message)\n      }\n      return isProbing\n    }\n",
+        '    if (message.epoch !== this.epoch && message.type === "new_epoch") {\n' +
+          "      this.#onOtherEpoch(message)\n      return false\n    }\n",
       ),
     ],
     quick: "scripted",

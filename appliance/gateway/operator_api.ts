@@ -1,6 +1,6 @@
 /**
- * The operator API: what the `mandala` commands, dashboards and probes ask. Plain HTTP and read-only in this part: who
- * reaches the port may read it. Nothing secret is in any answer. Plane: control.
+ * The operator API: what the `mandala` commands, dashboards and probes ask. Plain HTTP so far: who reaches the port may
+ * read it and change the members. Nothing secret is in any answer. Plane: control.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { assert } from "../types/assert.ts"

@@ -5,8 +5,6 @@
  * Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
-import { entryAt } from "../../appliance/replication/crash_vector.ts"
-import type { Configuration } from "../../appliance/replication/configuration.ts"
 import type { Message } from "../../appliance/replication/message.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
 import { Checker } from "./checker.ts"
@@ -20,7 +18,8 @@ import {
   CLIENT_UNKNOWN_MS,
   CLIENT_UNKNOWN_MS_DIRECT,
 } from "./limits.ts"
-import { bootProcess, describe, isOperational, ownEntry, type Process } from "./machine.ts"
+import { bootProcess, describe, type Process } from "./machine.ts"
+import { Membership } from "./membership.ts"
 import { CLIENT_MASK, codeOf, keep } from "./message_kinds.ts"
 import { type Flight, Network } from "./network.ts"
 import { drawSetup, type Mode, type Setup, Stream, streamSeed } from "./setup.ts"
@@ -44,11 +43,10 @@ export class Cluster {
   readonly clients: SimulatedClient[] = []
   /** How often each thing was done to the cluster. */
   readonly actions: Record<string, number> = {}
-  readonly totals = { view_changes: 0, recoveries: 0, checkpoints: 0, fenced: 0, stale: 0, crashes: 0, epochs: 0 }
+  readonly totals = { view_changes: 0, recoveries: 0, checkpoints: 0, fenced: 0, stale: 0, crashes: 0 }
+  readonly membership: Membership
   now = 0
   events = 0
-  /** The newest configuration that a process has entered. */
-  configuration: Configuration | undefined
   /** The last to hand out a part of a checkpoint, and when. */
   donor = { slot: -1, at: -NEVER }
   /** A slot of the core that the convergence did not wait for; -1 for none. */
@@ -60,11 +58,10 @@ export class Cluster {
   /** Living processes, in the order in which they booted. */
   #processes: Process[] = []
   readonly #bootAt: Float64Array
-  /** Of each slot, the highest entry that a process of it has taken, in the newest epoch. */
-  readonly #entries: Float64Array
   /** How often each slot has crashed: it decides what the adversary lets go of. */
   readonly #deaths: Uint32Array
   #boots = 0
+  #changes = 0
   #isFounded = false
   /** A slot outside is left as it is: dead if dead. */
   #core: readonly number[] | undefined
@@ -81,10 +78,14 @@ export class Cluster {
     this.#replicaRandom = new PRNG(streamSeed(options.seed, Stream.replicas))
     this.#clientRandom = new PRNG(streamSeed(options.seed, Stream.clients))
     this.#bootAt = new Float64Array(limits.slots_max).fill(NEVER)
-    this.#entries = new Float64Array(limits.slots_max)
+    this.membership = new Membership(
+      { at: (slot) => this.at(slot), processes: () => this.#processes, now: () => this.now },
+      { slots: limits.slots_max, founders: this.setup.voters },
+    )
     this.#deaths = new Uint32Array(limits.slots_max)
     for (let slot = 0; slot < machines; slot += 1) {
-      this.#bootAt[slot] = random.below(500)
+      // Spare machines come once the cluster is founded.
+      this.#bootAt[slot] = slot < this.setup.voters ? random.below(500) : random.between(2_000, 6_000)
     }
     const isDirect = options.mode === "hold_back"
     for (let id = 0; id < clients; id += 1) {
@@ -120,41 +121,6 @@ export class Cluster {
     return this.#deaths[slot] ?? 0
   }
 
-  /** Slots that vote in the newest epoch. */
-  voterSlots(): readonly number[] {
-    const voters = this.configuration?.voters.map((member) => member.slot)
-    return voters ?? Array.from({ length: this.setup.voters }, (_, slot) => slot)
-  }
-
-  get faults(): number {
-    return (this.voterSlots().length - 1) / 2
-  }
-
-  /**
-   * The slot remembers: its youngest process is past recovery, in the newest epoch, and the latest incarnation. A slot
-   * whose young twin has not recovered counts as down, though the old process goes on.
-   */
-  isUp(slot: number): boolean {
-    const process = this.at(slot)
-    if (process === undefined || process.replica.epoch !== (this.configuration?.epoch ?? 0)) {
-      return false
-    }
-    return isOperational(process) && ownEntry(process) === this.#entries[slot]
-  }
-
-  upCount(): number {
-    return this.voterSlots().filter((slot) => this.isUp(slot)).length
-  }
-
-  /** Without breaking the promise of at most f down or recovering: who is down already may die again. */
-  mayCrash(slot: number): boolean {
-    const voters = this.voterSlots()
-    if (!voters.includes(slot) || !this.isUp(slot)) {
-      return true
-    }
-    return voters.length - this.upCount() < this.faults
-  }
-
   /** The primary of the newest view that has one. */
   primary(): Process | undefined {
     let newest: Process | undefined
@@ -184,7 +150,7 @@ export class Cluster {
       this.#remove(process)
     }
     this.#deaths[slot] = this.deathsOf(slot) + 1
-    this.totals.crashes += 1
+    this.totals.crashes += this.membership.voters.includes(slot) ? 1 : 0
     this.#bootAt[slot] = bootAt
     this.trace.note(Kind.crash, slot, this.now, bootAt === NEVER ? 0 : bootAt)
     if (this.trace.isHeard) {
@@ -197,6 +163,29 @@ export class Cluster {
     const old = this.at(slot)
     assert(old !== undefined, "cluster: a twin has someone to be a twin of")
     this.#boot(slot)
+  }
+
+  /** An operator asks the primary for other voters. */
+  reconfigure(voters: readonly number[], standbys: readonly number[]): void {
+    const primary = this.primary()
+    if (primary === undefined) {
+      return
+    }
+    this.membership.noteChange(voters)
+    this.#changes += 1
+    const message: Message = {
+      type: "reconfigure",
+      change: this.#changes,
+      epoch_expected: primary.replica.epoch,
+      voters,
+      standbys,
+      synchronous: false,
+      drops_standby: false,
+      from: primary.slot,
+      epoch: 0,
+      cv: [],
+    }
+    this.deliver({ to: primary.slot, message, sender: -1, code: codeOf("reconfigure") })
   }
 
   /** Runs the process's clock up to now; it may have stood still or run fast. */
@@ -230,8 +219,15 @@ export class Cluster {
 
   deliver(flight: Flight): void {
     const { to, message, code } = flight
-    if (((1 << code) & CLIENT_MASK) !== 0 && (message.type === "reply" || message.type === "read_reply")) {
+    if (message.type === "reply" || message.type === "read_reply") {
       this.#deliverReply(to, message)
+      return
+    }
+    if (message.type === "reconfigure_reply") {
+      this.count(`reconfigure_${message.outcome}`)
+      if (message.outcome !== "ok") {
+        this.membership.noteRefusal()
+      }
       return
     }
     const process = this.#receiverOf(to)
@@ -294,7 +290,7 @@ export class Cluster {
 
   /** Why the core has not converged yet; undefined when all its voters are members of one view with equal states. */
   divergence(core: readonly number[], isQuiet: boolean): string | undefined {
-    const voters = core.filter((slot) => this.voterSlots().includes(slot) && !this.isOutOfReach(slot, core))
+    const voters = core.filter((slot) => this.membership.voters.includes(slot) && !this.isOutOfReach(slot, core))
     const first = this.at(voters[0] ?? 0)
     if (first === undefined) {
       return `slot ${voters[0]} is down`
@@ -439,21 +435,12 @@ export class Cluster {
   }
 
   #noteStanding(process: Process): void {
-    const { replica, slot } = process
+    const { replica } = process
     if (!process.isStarted && replica.status === "normal") {
       process.isStarted = true
       this.#isFounded = true
     }
-    const { configuration, status } = replica
-    const isNewer = this.configuration === undefined || configuration.epoch > this.configuration.epoch
-    if (isNewer && status === "normal") {
-      this.totals.epochs += this.configuration === undefined ? 0 : 1
-      this.configuration = configuration
-      this.#entries.fill(0)
-    }
-    if (replica.epoch === this.configuration?.epoch && replica.incarnation > 0) {
-      this.#entries[slot] = Math.max(this.#entries[slot] ?? 0, entryAt(replica.cv, slot))
-    }
+    this.membership.note(process)
   }
 
   #fence(process: Process): void {

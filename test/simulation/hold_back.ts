@@ -197,7 +197,7 @@ export class HoldBack implements Driver {
   #die(slot: number): Step {
     return {
       begin: () => {
-        if (this.#cluster.at(slot) !== undefined && this.#cluster.mayCrash(slot)) {
+        if (this.#cluster.at(slot) !== undefined && this.#cluster.membership.mayCrash(slot)) {
           this.#cluster.count("crash")
           this.#cluster.crash(slot, this.#cluster.now + 1)
         }
@@ -272,7 +272,7 @@ export class HoldBack implements Driver {
         this.#regime({ talking: this.#everybody(), awake: this.#everybody(), rate: 2 })
         return 2_000
       },
-      isDone: () => this.#cluster.divergence(this.#cluster.voterSlots(), false) === undefined,
+      isDone: () => this.#cluster.divergence(this.#cluster.membership.voters, false) === undefined,
     }
   }
 
@@ -314,8 +314,8 @@ export class HoldBack implements Driver {
   #majorityWith(...slots: readonly number[]): Slots {
     let group = slots.reduce((bits, slot) => bits | (1 << slot), 0)
     const size = this.#random.between(
-      this.#cluster.faults + 1,
-      this.#random.chance(2, 3) ? this.#cluster.faults + 1 : this.#slots,
+      this.#cluster.membership.faults + 1,
+      this.#random.chance(2, 3) ? this.#cluster.membership.faults + 1 : this.#slots,
     )
     for (let tries = 0; tries < 32 && countOf(group) < size; tries += 1) {
       group |= 1 << this.#slot()
@@ -325,7 +325,7 @@ export class HoldBack implements Driver {
 
   /** Those whom a recovery needs; one who is not to hear of it is left out where it can do without. */
   #helpers(unaware: number): Slots {
-    const canDoWithout = this.#cluster.faults > 1
+    const canDoWithout = this.#cluster.membership.faults > 1
     return canDoWithout && this.#random.chance(2, 3) ? this.#without(this.#everybody(), unaware) : this.#everybody()
   }
 
@@ -388,7 +388,7 @@ export class HoldBack implements Driver {
     const next = this.#nextPrimary(1)
     const steps: Step[] = []
     const promisers: number[] = []
-    for (let count = this.#random.between(1, this.#cluster.faults); count > 0; count -= 1) {
+    for (let count = this.#random.between(1, this.#cluster.membership.faults); count > 0; count -= 1) {
       const slot = this.#random.chance(4, 5) ? this.#otherThan(primary) : this.#slot()
       promisers.push(slot)
       steps.push(
@@ -539,7 +539,7 @@ export class HoldBack implements Driver {
   #crashChain(): Step[] {
     const steps: Step[] = [this.#work(this.#majorityWith(this.#primary()), this.#random.between(20, 80))]
     let living = this.#everybody()
-    for (let further = 0; further < this.#cluster.faults; further += 1) {
+    for (let further = 0; further < this.#cluster.membership.faults; further += 1) {
       const slot = further === 0 ? this.#primary() : this.#nextPrimary(further)
       living = this.#without(living, slot)
       steps.push(
@@ -561,7 +561,7 @@ export class HoldBack implements Driver {
     const isSingle = (): boolean => this.#cluster.processes.filter((process) => process.slot === slot).length === 1
     const split: Step = {
       begin: () => {
-        if (isSingle() && this.#cluster.mayCrash(slot)) {
+        if (isSingle() && this.#cluster.membership.mayCrash(slot)) {
           this.#cluster.count("twin")
           this.#cluster.twin(slot)
         }

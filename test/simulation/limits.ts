@@ -49,6 +49,8 @@ export const SIMULATED_PROCESS_LIMITS: ProcessLimits = {
 export const COUNTS_COMMITS = 1_000
 export const COUNTS_CRASHES = 20
 export const COUNTS_VIEW_CHANGES = 5
+/** Where epochs are on. */
+export const COUNTS_EPOCHS = 1
 
 /**
  * Virtual milliseconds: founding; the phase with faults, which ends when the seed counts; and what convergence may
@@ -60,6 +62,9 @@ export const SAFETY_MS_MAX = 400_000
 export const LIVENESS_MS_MAX = 60_000
 /** Without a majority nothing may be answered for this long. */
 export const SEALED_MS = 8_000
+
+/** An operator's change that is in no log after this long is not made any more. */
+export const CHANGE_MS_MAX = 10_000
 
 /** A replica's clock, a client's, and how often faults are drawn. */
 export const TICK_MS = 10

@@ -10,6 +10,8 @@ export type Setup = {
   readonly voters: number
   /** Machines: the founding voters, and further ones that stand by. */
   readonly machines: number
+  /** An operator changes who votes. */
+  readonly hasEpochs: boolean
   readonly clients: number
   readonly limits: ClusterLimits
   /** The run ends with the loss of a majority: it must fail closed. */
@@ -29,13 +31,20 @@ export function pick<T>(random: PRNG, values: readonly [T, ...T[]]): T {
 }
 
 export function drawSetup(random: PRNG, mode: Mode, voters: number | undefined): Setup {
-  const drawn = mode === "swarm" ? pick(random, [3, 3, 3, 3, 3, 5, 5, 5, 7]) : pick(random, [3, 3, 3, 5, 5])
+  const hasEpochs = mode === "swarm" && random.chance(1, 3)
+  const drawn = hasEpochs
+    ? pick(random, [1, 3, 3, 3, 5])
+    : mode === "swarm"
+      ? pick(random, [3, 3, 3, 3, 3, 5, 5, 5, 7])
+      : pick(random, [3, 3, 3, 5, 5])
+  const size = voters ?? drawn
   const pipeline = random.between(2, 4)
   const control = random.between(1, 2)
-  const size = voters ?? drawn
   return {
     voters: size,
-    machines: size,
+    hasEpochs,
+    // One voter grows to three at least, so two machines must be spare.
+    machines: hasEpochs ? Math.min(size + random.between(size === 1 ? 2 : 1, 4), SIMULATED_LIMITS.slots_max) : size,
     clients: mode === "hold_back" ? CLIENTS_MIN : random.between(CLIENTS_MIN, CLIENTS_MAX),
     limits: {
       ...SIMULATED_LIMITS,

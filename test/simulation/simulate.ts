@@ -10,6 +10,7 @@ import { Violation } from "./history.ts"
 import {
   COUNTS_COMMITS,
   COUNTS_CRASHES,
+  COUNTS_EPOCHS,
   COUNTS_VIEW_CHANGES,
   EVENTS_MAX,
   FAULT_MS,
@@ -101,10 +102,10 @@ class Run {
 
   run(): void {
     const cluster = this.#cluster
-    while (cluster.now < FORMATION_MS && cluster.upCount() < cluster.setup.voters) {
+    while (cluster.now < FORMATION_MS && cluster.membership.upCount() < cluster.setup.voters) {
       cluster.step()
     }
-    if (cluster.upCount() < cluster.setup.voters) {
+    if (cluster.membership.upCount() < cluster.setup.voters) {
       throw new Violation(`not founded after ${FORMATION_MS} ms without faults:\n${cluster.describe()}`)
     }
     this.#driver.begin()
@@ -115,7 +116,8 @@ class Run {
       }
     }
     this.#driver.end()
-    if (cluster.setup.losesMajority) {
+    const isBetween = cluster.membership.isChanging() || !cluster.membership.isSettled()
+    if (cluster.setup.losesMajority && !isBetween) {
       this.#loseMajority()
     }
     if (this.excuse === undefined) {
@@ -138,11 +140,11 @@ class Run {
    */
   #loseMajority(): void {
     const cluster = this.#cluster
-    const voters = cluster.voterSlots()
+    const voters = cluster.membership.voters
     cluster.count("majority_loss")
-    const extra = this.#liveness.below(cluster.faults + 1)
+    const extra = this.#liveness.below(cluster.membership.faults + 1)
     const start = this.#liveness.below(voters.length)
-    for (let index = 0; index < cluster.faults + 1 + extra; index += 1) {
+    for (let index = 0; index < cluster.membership.faults + 1 + extra; index += 1) {
       const slot = voters[(start + index) % voters.length] ?? 0
       if (cluster.at(slot) !== undefined) {
         cluster.crash(slot, cluster.now + this.#liveness.between(20, 500))
@@ -154,7 +156,7 @@ class Run {
     this.#seal()
     while (cluster.now < end) {
       cluster.step()
-      if (cluster.upCount() > cluster.faults) {
+      if (cluster.membership.upCount() > cluster.membership.faults) {
         // Answers that were under way when their senders died have let a recovery finish: a majority remembers again.
         cluster.history.unseal()
         return
@@ -174,10 +176,15 @@ class Run {
   /** A core that can converge: f + 1 voters that remember, and chance decides on the others. */
   #drawCore(): number[] {
     const cluster = this.#cluster
-    const voters = [...cluster.voterSlots()]
-    const up = voters.filter((slot) => cluster.isUp(slot))
+    const { membership, setup } = cluster
+    if (membership.isChanging() || !membership.isSettled()) {
+      // Who will vote is not decided yet: the change must be carried through, or not, by everybody.
+      return Array.from({ length: setup.machines }, (_, slot) => slot)
+    }
+    const voters = [...membership.voters]
+    const up = voters.filter((slot) => cluster.membership.isUp(slot))
     const core: number[] = []
-    while (core.length < cluster.faults + 1 && up.length > 0) {
+    while (core.length < cluster.membership.faults + 1 && up.length > 0) {
       core.push(...up.splice(this.#liveness.below(up.length), 1))
     }
     const others = voters.filter((slot) => !core.includes(slot) && this.#liveness.chance(1, 2))
@@ -186,7 +193,7 @@ class Run {
 
   #converge(): void {
     const cluster = this.#cluster
-    if (cluster.upCount() <= cluster.faults) {
+    if (cluster.membership.upCount() <= cluster.membership.faults) {
       throw new Violation(`the simulator itself broke its promise of at most f down:\n${cluster.describe()}`)
     }
     const core = this.#drawCore()
@@ -229,7 +236,8 @@ function hasReached(cluster: Cluster): boolean {
   return (
     history.op >= COUNTS_COMMITS &&
     totals.crashes >= COUNTS_CRASHES &&
-    totals.view_changes + living >= COUNTS_VIEW_CHANGES
+    totals.view_changes + living >= COUNTS_VIEW_CHANGES &&
+    (!cluster.setup.hasEpochs || cluster.membership.epochs >= COUNTS_EPOCHS)
   )
 }
 
@@ -259,7 +267,7 @@ function resultOf(
     view_changes: totals.view_changes,
     recoveries: totals.recoveries,
     checkpoints: totals.checkpoints,
-    epochs: totals.epochs,
+    epochs: cluster.membership.epochs,
     fenced: totals.fenced,
     stale_messages: totals.stale,
     acknowledged: sum((client) => client.counts.acknowledged),

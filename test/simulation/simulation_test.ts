@@ -39,8 +39,24 @@ const FAULTS: Readonly<Record<Mode, readonly string[]>> = {
     "replay",
     "majority_loss",
     "core",
+    "reconfigure",
+    "reconfigure_ok",
+    "reconfigure_not_warm",
   ],
-  hold_back: ["held", "promise", "long_log", "held_acks", "slow_start", "young_death", "twin", "majority_loss", "core"],
+  hold_back: [
+    "held",
+    "promise",
+    "long_log",
+    "held_acks",
+    "slow_start",
+    "young_death",
+    "stale_answers",
+    "crash_chain",
+    "half_transfer",
+    "twin",
+    "majority_loss",
+    "core",
+  ],
 }
 
 /** Seeds that once failed, with what they found; a change of the simulator makes another run of them. */

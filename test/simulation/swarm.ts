@@ -2,6 +2,7 @@
  * Faults by chance: each seed draws how likely each of them is for each slot, so that runs differ in kind (rule 31),
  * and has periods of calm, so that there is something to lose. Plane: control.
  */
+import { STANDBYS_MAX } from "../../appliance/types/limits.ts"
 import type { PRNG } from "../../appliance/types/prng.ts"
 import type { Cluster } from "./cluster.ts"
 import type { Process } from "./machine.ts"
@@ -29,6 +30,7 @@ const BASE = {
   donor_crash: 150,
   client_crash: 20,
   upgrade: 3,
+  reconfigure: 30,
 } as const
 type Action = keyof typeof BASE
 const ACTIONS = Object.keys(BASE) as readonly Action[] // The keys of an object literal are its type's.
@@ -48,6 +50,7 @@ export class Swarm implements Driver {
   readonly #burst: number
   #calmUntil = 0
   #isCalm = false
+  #changeAt = 0
   #slowUntil: number[]
   /** Slots that an upgrade has still to restart. */
   #upgrade: number[] = []
@@ -77,6 +80,8 @@ export class Swarm implements Driver {
     this.#burst = pick(random, [0, 1, 1])
     // Whatever else a seed has, machines die in it.
     const crash = this.#weights.get("crash") ?? []
+    const changes = cluster.setup.hasEpochs ? pick(random, [1, 2, 4]) : 0
+    this.#weights.set("reconfigure", [changes])
     const least = random.below(this.#slots)
     crash[least] = Math.max(crash[least] ?? 0, 2)
   }
@@ -87,6 +92,11 @@ export class Swarm implements Driver {
     this.#endSlow(now)
     if (this.#isCalm) {
       if (now < this.#calmUntil) {
+        // Operators, too, like a calm moment; what follows need not be one.
+        if (this.#changeAt > 0 && now >= this.#changeAt) {
+          this.#changeAt = 0
+          this.#reconfigure()
+        }
         return
       }
       this.#isCalm = false
@@ -118,6 +128,7 @@ export class Swarm implements Driver {
     this.#cluster.count("calm")
     this.#cluster.network.faults = QUIET
     this.#cluster.network.heal()
+    this.#changeAt = this.#cluster.setup.hasEpochs ? now + this.#random.between(100, 2_000) : 0
   }
 
   #act(action: Action, slot: number): void {
@@ -133,6 +144,8 @@ export class Swarm implements Driver {
         return this.#powerLoss(slot)
       case "upgrade":
         return this.#beginUpgrade()
+      case "reconfigure":
+        return this.#reconfigure()
       case "client_crash":
         cluster.count(action)
         return cluster.crashClient()
@@ -149,7 +162,7 @@ export class Swarm implements Driver {
   }
 
   #crash(action: Action, slot: number): void {
-    if (this.#cluster.at(slot) !== undefined && this.#cluster.mayCrash(slot)) {
+    if (this.#cluster.at(slot) !== undefined && this.#cluster.membership.mayCrash(slot)) {
       this.#cluster.count(action)
       this.#kill(slot, this.#random.chance(1, 3) ? 30 : this.#random.between(20, 1_500))
     }
@@ -164,9 +177,9 @@ export class Swarm implements Driver {
   #powerLoss(first: number): void {
     this.#cluster.count("power")
     const back = this.#random.between(50, 1_000)
-    for (let index = 0; index < this.#cluster.faults; index += 1) {
+    for (let index = 0; index < this.#cluster.membership.faults; index += 1) {
       const slot = (first + index) % this.#slots
-      if (this.#cluster.at(slot) !== undefined && this.#cluster.mayCrash(slot)) {
+      if (this.#cluster.at(slot) !== undefined && this.#cluster.membership.mayCrash(slot)) {
         this.#kill(slot, back + this.#random.below(200))
       }
     }
@@ -182,16 +195,39 @@ export class Swarm implements Driver {
   /** One after another, the next as soon as all are up. */
   #continueUpgrade(): void {
     const slot = this.#upgrade[0]
-    const voters = this.#cluster.voterSlots()
-    if (slot !== undefined && this.#cluster.upCount() === voters.length) {
+    const voters = this.#cluster.membership.voters
+    const { membership } = this.#cluster
+    if (slot !== undefined && membership.upCount() === voters.length && membership.mayCrash(slot)) {
       this.#upgrade.shift()
       this.#kill(slot, 40)
     }
   }
 
+  /** More voters, fewer, or others; some of the rest stand by. Mostly those who are there. */
+  #reconfigure(): void {
+    const { membership } = this.#cluster
+    const size = membership.voters.length
+    const isSmall = size <= 3 && !this.#random.chance(1, 12)
+    const wanted = pick(this.#random, isSmall ? [size, size + 2] : [size, size + 2, size - 2, size - 2])
+    const all = Array.from({ length: this.#slots }, (_, slot) => slot)
+    const shuffled = all.map((slot) => ({ slot, key: this.#random.u32() })).sort((a, b) => a.key - b.key)
+    const isThere = ({ slot }: { readonly slot: number }): boolean => {
+      return this.#cluster.at(slot)?.replica.status === "normal"
+    }
+    const chosen = this.#random.chance(9, 10) ? shuffled.filter(isThere) : shuffled
+    const target = Math.min(Math.max(wanted, size === 1 ? 3 : 1), 7)
+    if (chosen.length < target || membership.isChanging()) {
+      return
+    }
+    this.#cluster.count("reconfigure")
+    const slots = chosen.map(({ slot }) => slot)
+    const standbys = slots.slice(target, target + STANDBYS_MAX).filter(() => this.#random.chance(1, 2))
+    this.#cluster.reconfigure(slots.slice(0, target), standbys)
+  }
+
   #twin(slot: number): void {
     const isSingle = this.#cluster.processes.filter((process) => process.slot === slot).length === 1
-    if (isSingle && this.#cluster.mayCrash(slot)) {
+    if (isSingle && this.#cluster.membership.mayCrash(slot)) {
       this.#cluster.count("twin")
       this.#cluster.twin(slot)
     }
@@ -272,7 +308,7 @@ export class Swarm implements Driver {
   /** Replay of what was said before the crash, after the recovery. */
   #replayReturned(): void {
     for (const slot of this.#returning) {
-      if (this.#cluster.isUp(slot)) {
+      if (this.#cluster.membership.isUp(slot)) {
         this.#returning.delete(slot)
         if (this.#burst > 0) {
           this.#cluster.count("replay")

@@ -1,7 +1,7 @@
 /**
  * Clients that work on a few hot keys, each with one command under way, and record what they asked and were told. When
- * a machine doesn't answer they go to the next; the keys change before their histories grow too long to be checked.
- * Plane: control.
+ * a machine doesn't answer they go to the next; beside them one reader stays with each machine. The keys change before
+ * their histories grow too long to be checked. Plane: control.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { PRNG } from "../../appliance/types/prng.ts"
@@ -34,6 +34,10 @@ export class Workload {
   start(): void {
     for (let client = 0; client < CLIENTS; client += 1) {
       this.#running.push(this.#runClient(client, new PRNG(this.#options.seed + client)))
+    }
+    for (const gateway of this.#options.ports.keys()) {
+      const client = CLIENTS + gateway
+      this.#running.push(this.#runReader({ client, gateway }, new PRNG(this.#options.seed + client)))
     }
   }
 
@@ -70,6 +74,26 @@ export class Workload {
         await sleep(RETRY_MS)
       }
       await sleep(random.below(THINK_MS_MAX + 1))
+    }
+    connection?.close()
+  }
+
+  /**
+   * Only reads, and stays with its machine: clients that write all hang when a primary is cut off, and nobody would be
+   * left to see it answer from the past.
+   */
+  async #runReader(at: { readonly client: number; readonly gateway: number }, random: PRNG): Promise<void> {
+    const { client } = at
+    const port = this.#options.ports[at.gateway] ?? 0
+    let connection: RespClient | undefined
+    while (!this.#isOver) {
+      if (connection === undefined || connection.isClosed) {
+        connection = await RespClient.connect(port, CONNECT_MS)
+      }
+      const isOK =
+        connection !== undefined &&
+        (await this.#execute({ client, connection, port, key: this.#key(random), call: { kind: "get" } })) === "ok"
+      await sleep(isOK ? random.below(THINK_MS_MAX + 1) : RETRY_MS)
     }
     connection?.close()
   }

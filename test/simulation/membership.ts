@@ -108,7 +108,7 @@ export class Membership {
    */
   isUp(slot: number): boolean {
     const process = this.#view.at(slot)
-    if (process === undefined || process.replica.status === "fenced") {
+    if (process === undefined || process.replica.status === "fenced" || this.#hasRival(process)) {
       return false
     }
     if (process.replica.epoch === this.epoch && isOperational(process)) {
@@ -127,6 +127,16 @@ export class Membership {
       return false
     }
     return this.#mayLeaveOldEpoch(slot) && this.#mayLeaveChange(slot)
+  }
+
+  /** Another process of its slot has yet to take an incarnation, which may be the higher one. */
+  #hasRival(process: Process): boolean {
+    if (!process.hasTwin) {
+      return false
+    }
+    return this.#view.processes().some((other) => {
+      return other.slot === process.slot && other !== process && other.replica.status === "recovering"
+    })
   }
 
   #isNamed(process: Process): boolean {

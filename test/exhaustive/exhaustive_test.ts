@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, test } from "vitest"
+import { GATES } from "./gate.ts"
 import type { Scope, SearchResult } from "./scope.ts"
 import { search } from "./search.ts"
 
@@ -26,22 +27,12 @@ function searched(scope: Scope): SearchResult {
 }
 
 describe("the production replica", () => {
-  test("three machines, one crash, one write, one view change: exhausted", { timeout: 240_000 }, () => {
-    const result = searched(SCOPE)
+  test.each(GATES)("$name: exhausted", { timeout: 300_000 }, ({ scope }) => {
+    const result = searched(scope)
     expect([result.violation, result.trace]).toEqual([undefined, []])
     expect(result.outcome).toBe("exhausted")
-    expect(result.states).toBeGreaterThan(100_000)
-    expect(Object.values(result.reached).every((states) => states > 10_000)).toBe(true)
-  })
-
-  test.each([
-    ["two writes, one view change", { ...SCOPE, crashes: 0, ops: 2 }],
-    ["two crashes in one view", { ...SCOPE, crashes: 2, views: 0 }],
-    ["a heartbeat and a new attempt", { ...SCOPE, views: 0, heartbeats: 1, retries: 1 }],
-  ])("%s: exhausted", { timeout: 240_000 }, (_, scope) => {
-    const result = searched(scope)
-    expect([result.outcome, result.violation]).toEqual(["exhausted", undefined])
-    expect(result.reached.committed).toBeGreaterThan(100)
+    const { committed, view_changed: changed, recovered_after_commit: recovered } = result.reached
+    expect([committed > 500, changed > 500, recovered > 100]).toEqual([true, scope.views > 0, scope.crashes > 0])
   })
 
   test("a bound ends a search, which then has not exhausted anything", () => {

@@ -80,7 +80,8 @@ export class History {
     const { checksum, view } = committed
     let kept = 0
     for (const [slot, facts] of machines.entries()) {
-      const isHeld = facts.checksums[op] === checksum
+      // Below a checkpoint there are no checksums, but then it has committed the op, and was judged by that.
+      const isHeld = facts.checksums[op] === checksum || facts.commit >= op
       // A view that began later begins with it; and in its own view the primary holds it.
       const isOwed = facts.logView > view || (facts.logView === view && facts.isPrimary)
       if (facts.status === "normal" && isOwed && !isHeld) {

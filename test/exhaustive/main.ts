@@ -1,6 +1,7 @@
 /** `npm run exhaustive`: searches a scope, prints what came of it, and of a violation the way to it. Plane: control. */
 import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
+import { GATES } from "./gate.ts"
 import {
   BUDGET_MAX,
   MEGABYTES_DEFAULT,
@@ -10,7 +11,7 @@ import {
   STATES_MAX,
   VIEWS_MAX,
 } from "./limits.ts"
-import type { Progress, SearchOptions, SearchResult } from "./scope.ts"
+import type { Progress, Scope, SearchOptions, SearchResult } from "./scope.ts"
 import { search } from "./search.ts"
 
 const USAGE = `usage: npm run exhaustive -- [options]
@@ -28,15 +29,16 @@ held back across a crash; clocks that run ahead; machines that lose their memory
   --depth-max N       stop at so many steps
   --seconds-max N     stop after so long (${SECONDS_DEFAULT})
   --megabytes-max N   stop when the process holds so much (${MEGABYTES_DEFAULT})
-  -o json             the report as JSON
+  --gate              the scopes of npm test, one after the other, until one is violated
+  -o json             the report as JSON; with --gate an array of them
 
-  npm run exhaustive                                          what npm test searches
+  npm run exhaustive -- --gate
   npm run exhaustive -- --crashes 2 --seconds-max 3600 -o json
 
 exit codes: 0 exhausted and nothing violated, 1 a violation, 2 usage, 3 a bound ended the search and nothing was violated`
 
-const NOTHING_VIOLATED_EXIT = { exhausted: 0, violation: 1, bounded: 3 } as const
 const USAGE_EXIT = 2
+const BOUNDED_EXIT = 3
 const MEGABYTE = 1_000_000
 
 /** Name, value without the option, least and most. */
@@ -53,7 +55,13 @@ const NUMBERS = [
   ["megabytes-max", MEGABYTES_DEFAULT, 1, Number.MAX_SAFE_INTEGER],
 ] as const
 
-type Arguments = { readonly options: SearchOptions; readonly isJSON: boolean }
+type Arguments = {
+  /** Searched in this order, until one is violated. */
+  readonly scopes: readonly Scope[]
+  readonly bounds: Omit<SearchOptions, "scope">
+  readonly isGate: boolean
+  readonly isJSON: boolean
+}
 
 process.exitCode = main(process.argv.slice(2))
 
@@ -67,11 +75,31 @@ function main(args: readonly string[]): number {
     process.stderr.write(`${parsed.error}\n\n${USAGE}\n`)
     return USAGE_EXIT
   }
-  const { options, isJSON } = parsed.value
-  const result = search(options)
-  const report = { ...result, scope: options.scope, megabytes: Math.round(megabytes()) }
-  process.stdout.write(isJSON ? `${JSON.stringify(report, undefined, 2)}\n` : `${textOf(result)}\n`)
-  return NOTHING_VIOLATED_EXIT[result.outcome]
+  const { scopes, bounds, isGate, isJSON } = parsed.value
+  const reports: (SearchResult & { readonly scope: Scope; readonly megabytes: number })[] = []
+  for (const scope of scopes) {
+    if (isGate) {
+      process.stderr.write(`${nameOf(scope)}\n`)
+    }
+    const result = search({ ...bounds, scope })
+    reports.push({ ...result, scope, megabytes: Math.round(megabytes()) })
+    if (!isJSON) {
+      process.stdout.write(`${isGate ? `${nameOf(scope)}:\n` : ""}${textOf(result)}\n`)
+    }
+    if (result.outcome === "violation") {
+      break
+    }
+  }
+  if (isJSON) {
+    process.stdout.write(`${JSON.stringify(isGate ? reports : reports[0], undefined, 2)}\n`)
+  }
+  return Math.max(
+    ...reports.map(({ outcome }) => (outcome === "exhausted" ? 0 : outcome === "violation" ? 1 : BOUNDED_EXIT)),
+  )
+}
+
+function nameOf(scope: Scope): string {
+  return GATES.find((gate) => gate.scope === scope)?.name ?? ""
 }
 
 function parse(args: readonly string[]): Result<Arguments, string> {
@@ -96,24 +124,26 @@ function parse(args: readonly string[]): Result<Arguments, string> {
   if (output !== "text" && output !== "json") {
     return err("-o is json or text")
   }
-  const options: SearchOptions = {
-    scope: {
-      voters: at("voters"),
-      crashes: at("crashes"),
-      ops: at("ops"),
-      views: at("views"),
-      heartbeats: at("heartbeats"),
-      retries: at("retries"),
-    },
+  const isGate = given.value.has("gate")
+  const scope: Scope = {
+    voters: at("voters"),
+    crashes: at("crashes"),
+    ops: at("ops"),
+    views: at("views"),
+    heartbeats: at("heartbeats"),
+    retries: at("retries"),
+  }
+  const bounds = {
     statesMax: at("states-max"),
     depthMax: at("depth-max"),
     secondsMax: at("seconds-max"),
     megabytesMax: at("megabytes-max"),
     now: () => performance.now(),
     megabytes,
-    progress: (progress) => void process.stderr.write(`${progressOf(progress)}\n`),
+    progress: (progress: Progress) => void process.stderr.write(`${progressOf(progress)}\n`),
   }
-  return ok({ options, isJSON: output === "json" })
+  const scopes = isGate ? GATES.map((gate) => gate.scope) : [scope]
+  return ok({ scopes, bounds, isGate, isJSON: output === "json" })
 }
 
 function valuesOf(args: readonly string[]): Result<ReadonlyMap<string, string>, string> {
@@ -121,7 +151,11 @@ function valuesOf(args: readonly string[]): Result<ReadonlyMap<string, string>, 
     const numbers = NUMBERS.map(([name]) => [name, { type: "string" }] as const)
     const { values } = parseArgs({
       args: [...args],
-      options: { ...Object.fromEntries(numbers), output: { type: "string", short: "o" } },
+      options: {
+        ...Object.fromEntries(numbers),
+        output: { type: "string", short: "o" },
+        gate: { type: "boolean" },
+      },
     })
     return ok(new Map(Object.entries(values).map(([name, value]) => [name, String(value)])))
   } catch (error) {
@@ -154,9 +188,9 @@ function textOf(result: SearchResult): string {
       `${result.seconds.toFixed(1)} s`,
     `${result.local_states} states of single replicas, ${result.letters} messages, ` +
       `${result.executions} events run on the production replica`,
-    `states with a commit ${reached.committed}, in a later view ${reached.view_changed}, after a recovery ` +
-      `${reached.recovered}, with a commit before ${reached.recovered_after_commit}, with a commit in a later view ` +
-      `${reached.committed_in_later_view}`,
+    `states with a commit: ${reached.committed}, with a later view: ${reached.view_changed}, with a recovered machine: ` +
+      `${reached.recovered}, with both a commit and a recovery: ${reached.recovered_after_commit}, with a commit in a ` +
+      `later view: ${reached.committed_in_later_view}`,
     end,
   ].join("\n")
 }

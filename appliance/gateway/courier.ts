@@ -72,19 +72,20 @@ export class Courier {
     if (this.#message === undefined) {
       return
     }
-    if (now >= this.#dueAt) {
-      this.#chooseNext()
-      this.#send(now)
-      return
-    }
     // News of another primary is worth more than patience with the old one; each piece of news is followed once.
     const primary = this.#port.primarySlot()
     if (primary !== this.#knownPrimary) {
       this.#knownPrimary = primary
-      if (this.#isSlot(primary) && primary !== this.#target) {
+      // Whom it was refused by, before he was primary, is asked again at once.
+      if (this.#isSlot(primary) && (primary !== this.#target || !this.#isSent)) {
         this.#target = primary
         this.#send(now)
+        return
       }
+    }
+    if (now >= this.#dueAt) {
+      this.#chooseNext()
+      this.#send(now)
     }
   }
 

@@ -294,9 +294,13 @@ export class ProcessHost {
     return isSent
   }
 
+  /**
+   * -1 in a view change too: the view's primary serves nobody yet, and who was refused by it would wait before he asks
+   * again. That the view has begun is then news, and followed at once.
+   */
   primarySlot(): number {
     const { status } = this.replica
-    return status === "recovering" || status === "fenced" ? -1 : this.replica.primary
+    return status === "normal" || status === "state_transfer" ? this.replica.primary : -1
   }
 
   primaryOf(epoch: number, view: number): number {

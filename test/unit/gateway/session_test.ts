@@ -133,6 +133,26 @@ test("news of another primary is followed at once", () => {
   expect(port.last).toMatchObject({ slot: 2, request: 1 })
 })
 
+test("who refused before he became primary is asked again at once, whenever that is", () => {
+  for (let waited = RETRY_SILENT_MS; waited < 2 * RETRY_SILENT_MS; waited += 10) {
+    port = new ScriptedPort()
+    client = new TestClient(port.gateway)
+    sendRegistered("INCR a")
+    port.down.add(0)
+    let refused = port.sent.length
+    for (let passed = 0; passed < waited; passed += 10) {
+      port.wait(10)
+      if (port.sent.length > refused) {
+        refused = port.sent.length
+        port.answer("not_primary", undefined, { view: 0 })
+      }
+    }
+    port.primary = 1
+    port.wait(10)
+    expect(port.last).toMatchObject({ slot: 1, request: 1, at: port.now })
+  }
+})
+
 test("busy and stale mean the same again, later", () => {
   for (const outcome of ["busy", "stale"] as const) {
     send("INCR a")

@@ -6,10 +6,11 @@
  *        0    4  generation
  *        4    4  epoch
  *        8    8  op: the entry that began the epoch
- *       16    1  1 when the only voter answers nothing that its standby has not confirmed, else 0
- *       17    1  voters
- *       18    1  standbys
- *       19   5n  members, voters first: slot u8, nonce of its process u32
+ *       16    4  view: the one in which that entry was prepared
+ *       20    1  1 when the only voter answers nothing that its standby has not confirmed, else 0
+ *       21    1  voters
+ *       22    1  standbys
+ *       23   5n  members, voters first: slot u8, nonce of its process u32
  *
  * Plane: control.
  */
@@ -32,6 +33,11 @@ export type Configuration = {
   readonly epoch: number
   /** The op that began the epoch, committed in the one before; 0 in the founding one. */
   readonly op: number
+  /**
+   * The view, of the epoch before, in which that op was prepared: with the op it names the very entry, so that who holds
+   * that entry needs nobody's word for it.
+   */
+  readonly view: number
   /** One voter and one standby: nothing is answered that the two have not both confirmed (rule 6). */
   readonly synchronous: boolean
   /** The primary of view v is voters[v mod N]. */
@@ -39,7 +45,7 @@ export type Configuration = {
   readonly standbys: readonly Member[]
 }
 
-const HEAD_BYTES = 19
+const HEAD_BYTES = 23
 const MEMBER_BYTES = 5
 const U32 = 0x1_0000_0000
 const U53_HIGH_MAX = 0x1f_ffff
@@ -51,6 +57,7 @@ export function foundingConfiguration(generation: number, voters: number): Confi
     generation,
     epoch: 0,
     op: 0,
+    view: 0,
     synchronous: false,
     voters: Array.from({ length: voters }, (_, slot) => ({ slot, nonce: 0 })),
     standbys: [],
@@ -109,9 +116,10 @@ export function encodeConfiguration(configuration: Configuration): Uint8Array {
   view.setUint32(4, configuration.epoch, true)
   view.setUint32(8, configuration.op % U32, true)
   view.setUint32(12, Math.floor(configuration.op / U32), true)
-  view.setUint8(16, configuration.synchronous ? 1 : 0)
-  view.setUint8(17, configuration.voters.length)
-  view.setUint8(18, configuration.standbys.length)
+  view.setUint32(16, configuration.view, true)
+  view.setUint8(20, configuration.synchronous ? 1 : 0)
+  view.setUint8(21, configuration.voters.length)
+  view.setUint8(22, configuration.standbys.length)
   let offset = HEAD_BYTES
   for (const member of [...configuration.voters, ...configuration.standbys]) {
     view.setUint8(offset, member.slot)
@@ -128,10 +136,10 @@ export function decodeConfiguration(bytes: Uint8Array, slotsMax: number): Config
     return undefined
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const voterCount = view.getUint8(17)
-  const standbyCount = view.getUint8(18)
+  const voterCount = view.getUint8(21)
+  const standbyCount = view.getUint8(22)
   const high = view.getUint32(12, true)
-  const flag = view.getUint8(16)
+  const flag = view.getUint8(20)
   const isCounted = voterCount <= VOTERS_MAX && standbyCount <= STANDBYS_MAX
   if (!isCounted || flag > 1 || high > U53_HIGH_MAX) {
     return undefined
@@ -147,6 +155,7 @@ export function decodeConfiguration(bytes: Uint8Array, slotsMax: number): Config
     generation: view.getUint32(0, true),
     epoch: view.getUint32(4, true),
     op: high * U32 + view.getUint32(8, true),
+    view: view.getUint32(16, true),
     synchronous: flag === 1,
     voters: members.slice(0, voterCount),
     standbys: members.slice(voterCount),

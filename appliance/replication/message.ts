@@ -153,11 +153,6 @@ export type Message = Envelope &
     | {
         /** The sender's epoch has begun: its configuration's op was committed in the one before. */
         readonly type: "new_epoch"
-        /**
-         * Of the entry that began the epoch, or ROOT_CHECKSUM from who never had it: who holds that entry needs no
-         * more.
-         */
-        readonly checksum: Digest
         readonly configuration: Configuration
       }
     /** The sender votes in its epoch: it holds all that was committed before. */

@@ -202,8 +202,6 @@ export class Replica {
   /** The other voters' slots. */
   #peers: readonly number[]
   #faults: number
-  /** Of the entry that began the epoch; ROOT_CHECKSUM where this replica never held it. */
-  #startChecksum: Digest = ROOT_CHECKSUM
   /** An epoch that the op just committed begins; entered when the event at hand is done. */
   #due: Configuration | undefined
   /** Who of the epoch's voters has said that it votes (rule 27). */
@@ -1317,12 +1315,14 @@ export class Replica {
   #onJoinView(message: MessageOf<"join_view">): void {
     if (this.#status === "recovering") {
       this.#onLaterView(message.view)
-      return
     }
-    if (!this.#isVoter) {
+    if (!this.#isVoter || (this.#status === "recovering" && !this.#mayJoinOvertaken())) {
       return
     }
     if (message.view > this.#view) {
+      if (this.#status === "recovering") {
+        this.#becomeMember()
+      }
       this.#enterViewChange(message.view)
     }
     if (message.view < this.#view || this.primaryOf(this.#view) !== this.slot) {
@@ -1334,6 +1334,22 @@ export class Replica {
       this.#joinViews.add(message)
       this.#chooseLog()
     }
+  }
+
+  /**
+   * A voter that was let into the epoch and overtaken before it entered: if the others change views meanwhile, nobody can
+   * show it a view's log. It has promised nothing in the epoch, so whatever was committed in it, a majority of voters
+   * without it holds: with what it knows to be committed, as the log of view 0, it may join them.
+   */
+  #mayJoinOvertaken(): boolean {
+    return this.#phase === "view" && this.#target === undefined && !this.#receiver.active
+  }
+
+  #becomeMember(): void {
+    assert(this.#isVoter && this.#logView === 0, "replica: who was overtaken has no view's log")
+    this.log.truncateAfter(this.#commit)
+    this.#status = "state_transfer"
+    this.#startVoting()
   }
 
   /** Rule 15: f + 1 crash-consistent join_views with its own; the log of the highest (log_view, op) is the view's. */
@@ -2061,7 +2077,6 @@ export class Replica {
   /** Takes `configuration` as the one that counts; views, vectors and votes are the caller's to set. */
   #configure(configuration: Configuration): void {
     this.#configuration = configuration
-    this.#startChecksum = ROOT_CHECKSUM
     this.#isVoter = votes(configuration, this.slot)
     this.#peers = configuration.voters.map((member) => member.slot).filter((slot) => slot !== this.slot)
     this.#faults = faultsOf(configuration)
@@ -2114,6 +2129,7 @@ export class Replica {
       generation: this.generation,
       epoch: this.epoch + 1,
       op,
+      view: this.#view,
       synchronous,
       voters: [...voters].sort((a, b) => isOther(a) - isOther(b)).map((slot) => this.#memberOf(slot)),
       standbys: standbys.map((slot) => this.#memberOf(slot)),
@@ -2202,7 +2218,7 @@ export class Replica {
   #beginDueEpoch(configuration: Configuration): void {
     this.#due = undefined
     const change = this.#change
-    this.#adoptEpoch(configuration, this.slot, this.log.checksum(configuration.op) ?? ROOT_CHECKSUM)
+    this.#adoptEpoch(configuration, this.slot)
     if (change !== undefined && change.op === configuration.op) {
       this.#replyToChange(change.message, "ok")
     }
@@ -2226,7 +2242,6 @@ export class Replica {
       this.#toldAt[slot] = this.#now
       this.#send(slot, {
         type: "new_epoch",
-        checksum: this.#startChecksum,
         configuration: this.#configuration,
         ...this.#envelope(),
       })
@@ -2240,13 +2255,13 @@ export class Replica {
       return
     }
     if (configuration.epoch > this.epoch) {
-      this.#onLaterEpoch(message, message.checksum)
+      this.#onLaterEpoch(message)
     } else if (this.#status === "normal" && this.#isVoter) {
       this.#send(message.from, { type: "epoch_started", ...this.#envelope() })
     }
   }
 
-  #onLaterEpoch(message: MessageOf<"new_epoch"> | MessageOf<"probe_ok">, checksum: Digest): void {
+  #onLaterEpoch(message: MessageOf<"new_epoch"> | MessageOf<"probe_ok">): void {
     const { configuration } = message
     const own = memberAt(configuration, this.slot)
     const isNamed = votes(configuration, this.slot) && own?.nonce === this.#bootNonce
@@ -2255,7 +2270,7 @@ export class Replica {
       this.#status = "fenced"
       return
     }
-    this.#adoptEpoch(configuration, message.from, checksum)
+    this.#adoptEpoch(configuration, message.from)
   }
 
   #onEpochStarted(message: MessageOf<"epoch_started">): void {
@@ -2268,7 +2283,7 @@ export class Replica {
    * new one when everything up to that op is here. Only the process that the configuration names may enter as it is;
    * another one of the slot has perhaps promised something in this epoch in an earlier life, and recovers (rule 27).
    */
-  #adoptEpoch(configuration: Configuration, donor: number, checksum: Digest): void {
+  #adoptEpoch(configuration: Configuration, donor: number): void {
     assert(configuration.epoch > this.epoch, "replica: epochs only rise")
     assert(this.#isListening(), "replica: a blank process enters no epoch")
     this.#refuseWaiting()
@@ -2277,7 +2292,6 @@ export class Replica {
     this.#donor.release()
     this.#change = undefined
     this.#configure(configuration)
-    this.#startChecksum = checksum
     this.#status = "recovering"
     this.#view = 0
     this.#logView = 0
@@ -2301,12 +2315,8 @@ export class Replica {
     this.#phase = "epoch"
     this.#attemptAt = this.#now
     this.#attemptMs = this.#process.retry_ms
-    if (
-      checksum !== ROOT_CHECKSUM &&
-      this.log.op >= configuration.op &&
-      this.log.checksum(configuration.op) === checksum
-    ) {
-      // It holds the very entry, and with it all before.
+    if (this.#holdsStart(configuration)) {
+      // With the very entry it holds all before.
       this.#commitTo(Math.max(this.#commit, configuration.op))
     }
     if (this.#commit > configuration.op) {
@@ -2315,6 +2325,16 @@ export class Replica {
       const { op } = configuration
       this.#startInstall({ view: 0, op, commit: op, headers: [], donor })
     }
+  }
+
+  /** One primary prepares one entry an op: of this view, op and body there is no other. */
+  #holdsStart(configuration: Configuration): boolean {
+    const entry = this.log.entry(configuration.op)
+    if (entry?.header.operation !== Operation.reconfigure || entry.header.view !== configuration.view) {
+      return false
+    }
+    const bytes = encodeConfiguration(configuration)
+    return bytes.length === entry.body.length && bytes.every((byte, index) => byte === entry.body[index])
   }
 
   /** The vector that an epoch begins with: each voter once, as the process that the configuration names. */
@@ -2394,7 +2414,7 @@ export class Replica {
     const isLater = configuration.epoch > this.epoch && configuration.generation === this.generation
     const isTold = message.status === "operational" && message.epoch === configuration.epoch
     if (isLater && isTold && this.#isListening()) {
-      this.#onLaterEpoch(message, ROOT_CHECKSUM)
+      this.#onLaterEpoch(message)
     }
   }
 
@@ -2480,7 +2500,7 @@ export class Replica {
     this.#beginAsPrimary()
     assert(this.#commit === this.log.op, "replica: one voter commits all that it holds")
     if (!isChanging) {
-      const next = { ...configuration, epoch: configuration.epoch + 1, op: this.log.op + 1 }
+      const next = { ...configuration, epoch: configuration.epoch + 1, op: this.log.op + 1, view: this.#view }
       this.#prepare({ ...CONTROL_PULSE, operation: Operation.reconfigure }, encodeConfiguration(next))
     }
     this.#settle()
@@ -2820,7 +2840,6 @@ export class Replica {
     this.#isVoter = other.#isVoter
     this.#peers = other.#peers
     this.#faults = other.#faults
-    this.#startChecksum = other.#startChecksum
     this.#due = other.#due
     this.#started.set(other.#started)
     this.#epochToldAt = other.#epochToldAt
@@ -2904,7 +2923,6 @@ export class Replica {
     this.log.fingerprint(sink)
     sink("status", this.#status)
     sink("configuration", this.#configuration)
-    sink("startChecksum", this.#startChecksum)
     sink("due", this.#due)
     sink("started", this.#started)
     sink("epochToldAt", since(this.#epochToldAt))

@@ -1,5 +1,5 @@
 /** The buffers of one replica, by name and size: all that it will ever hold of bodies. Plane: control. */
-import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
+import { type ClusterLimits, inFlightMax, type ProcessLimits } from "../types/limits.ts"
 import type { StaticMemory } from "../types/static_memory.ts"
 
 export type ReplicaMemory = {
@@ -23,8 +23,8 @@ export function allocateReplicaMemory(
   return {
     log: memory.allocate("replication log", limits.log_bytes),
     shadow: memory.allocate("replication shadow of the arena", arenaBytes),
-    // A log that is to be installed has at most P uncommitted entries, and the one before them for its checksum.
-    staging: memory.allocate("replication staging", (limits.pipeline_max + 1) * limits.batch_bytes_max),
+    // The headers of a log that is to be installed are one more than can be in flight, and none of them need be here.
+    staging: memory.allocate("replication staging", (inFlightMax(limits) + 1) * limits.batch_bytes_max),
     requests: memory.allocate("replication requests queue", processLimits.requests_queue_bytes),
     reads: memory.allocate("replication reads queue", processLimits.reads_queue_bytes),
     reply: memory.allocate("replication reply", limits.read_reply_bytes_max),

@@ -221,7 +221,7 @@ function fieldsBytes(message: Message): number {
     case "checkpoint_chunk":
       return 24 + 2 * DIGEST_BYTES + message.body.length
     case "new_epoch":
-      return 1 + DIGEST_BYTES + configurationBytes(message.configuration)
+      return 1 + configurationBytes(message.configuration)
     case "epoch_started":
       return 0
     case "reconfigure":
@@ -410,7 +410,6 @@ function writeFields(writer: Writer, message: Message): void {
       writer.bytes(message.body)
       return
     case "new_epoch":
-      writer.digest(message.checksum)
       writer.configuration(message.configuration)
       return
     case "epoch_started":
@@ -768,7 +767,7 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, e
       }
     }
     case "new_epoch":
-      return { type, from, epoch, cv, checksum: reader.digest(), configuration: reader.configuration(limits.slots_max) }
+      return { type, from, epoch, cv, configuration: reader.configuration(limits.slots_max) }
     case "epoch_started":
       return { type, from, epoch, cv }
     case "reconfigure": {
@@ -845,6 +844,7 @@ const NO_CONFIGURATION: Configuration = {
   generation: 0,
   epoch: 0,
   op: 0,
+  view: 0,
   synchronous: false,
   voters: [{ slot: 0, nonce: 0 }],
   standbys: [],

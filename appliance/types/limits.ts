@@ -80,8 +80,8 @@ export function assertClusterLimits(limits: ClusterLimits): void {
   assert(limits.log_slots >= 2 * inFlightMax(limits), "cluster limits: the log ring holds two pipelines")
   // The ring stores bodies without splitting them: a wrap may waste up to one body.
   assert(
-    limits.log_bytes >= (limits.pipeline_max + 2) * limits.batch_bytes_max,
-    "cluster limits: the log's bytes hold a full pipeline and a wrap",
+    limits.log_bytes >= (inFlightMax(limits) + 2) * limits.batch_bytes_max,
+    "cluster limits: the log's bytes hold all that is in flight and a wrap",
   )
   // GET of the largest value must fit a logged reply and a read reply, with its header.
   assert(limits.session_reply_bytes_max >= limits.value_bytes_max + 64, "cluster limits: a reply holds a value")

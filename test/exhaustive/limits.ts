@@ -11,7 +11,7 @@ export function searchedLimits(voters: number): ClusterLimits {
     pipeline_max: 2,
     control_slots: 1,
     log_slots: 8,
-    log_bytes: 4 * 66,
+    log_bytes: 5 * 66,
     batch_bytes_max: 66,
     batch_commands_max: 1,
     session_reply_bytes_max: 65,

@@ -52,7 +52,7 @@ export function drawSetup(random: PRNG, mode: Mode, voters: number | undefined):
       control_slots: control,
       // As small as the relations between limits allow, and a little more.
       log_slots: 2 * (pipeline + control) + random.below(6),
-      log_bytes: (pipeline + 2) * SIMULATED_LIMITS.batch_bytes_max + random.below(4) * 256,
+      log_bytes: (pipeline + control + 2) * SIMULATED_LIMITS.batch_bytes_max + random.below(4) * 256,
     },
     losesMajority: random.chance(1, 10),
   }

@@ -59,6 +59,7 @@ const configuration = fc
     generation: u32,
     epoch: u32,
     op: u53,
+    view: u32,
   })
   .map(({ size, extra, synchronous, order, nonces, ...rest }): Configuration => {
     const members = order.map((number, index) => ({ slot: number, nonce: nonces[index] ?? 0 }))
@@ -128,7 +129,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
     checksum: digest,
     round: u53,
   }),
-  new_epoch: fc.record({ type: fc.constant("new_epoch"), ...envelope, checksum: digest, configuration }),
+  new_epoch: fc.record({ type: fc.constant("new_epoch"), ...envelope, configuration }),
   epoch_started: fc.record({ type: fc.constant("epoch_started"), ...envelope }),
   reconfigure: fc.record({
     type: fc.constant("reconfigure"),

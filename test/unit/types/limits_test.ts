@@ -6,6 +6,7 @@ import {
   assertProcessLimits,
   CLUSTER_LIMITS,
   type ClusterLimits,
+  inFlightMax,
   limitsFingerprint,
   PROCESS_LIMITS,
 } from "../../../appliance/types/limits.ts"
@@ -43,7 +44,7 @@ test.each(fields)("%s can't be 0, negative, or a fraction", (field) => {
 
 const BROKEN_CLUSTER: readonly Partial<ClusterLimits>[] = [
   { log_slots: CLUSTER_LIMITS.pipeline_max * 2 - 1 },
-  { log_bytes: (CLUSTER_LIMITS.pipeline_max + 2) * CLUSTER_LIMITS.batch_bytes_max - 1 },
+  { log_bytes: (inFlightMax(CLUSTER_LIMITS) + 2) * CLUSTER_LIMITS.batch_bytes_max - 1 },
   { session_reply_bytes_max: CLUSTER_LIMITS.value_bytes_max },
   { read_reply_bytes_max: CLUSTER_LIMITS.session_reply_bytes_max - 1 },
   { batch_commands_max: CLUSTER_LIMITS.session_reply_bytes_max / 8 + 1 },

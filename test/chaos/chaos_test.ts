@@ -29,6 +29,7 @@ test.each([
     expect(report.episodes).toBeGreaterThanOrEqual(2)
     expect(report.histories.decided).toBe(report.histories.keys)
     expect(report.copies_read).toBe(stage.voters)
+    expect(report.records_compared).toBeGreaterThan(stage.voters)
     process.stdout.write(
       `${stage.voters} voters: ${report.ops.ok} operations, ${report.ops.unknown} unknown, ` +
         `${report.episodes} episodes, ${report.histories.keys} histories\n`,

@@ -3,7 +3,7 @@
  * at, and never left behind. Plane: control.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join, resolve } from "node:path"
@@ -22,6 +22,9 @@ type Ports = { readonly replica: number; readonly data: number; readonly api: nu
 
 /** How a process ended that nobody had told to. */
 export type SelfEnd = { readonly slot: number; readonly code: number | null; readonly signal: string | null }
+
+/** A member's keys and machines at a commit number, as a digest. */
+export type Copy = { readonly commit: number; readonly digest: string; readonly records: number }
 
 export class Process {
   readonly slot: number
@@ -277,6 +280,12 @@ export class Cluster {
     )
   }
 
+  /** What each member holds, of one commit number each; those that answer whole. */
+  async copies(): Promise<Copy[]> {
+    const texts = await Promise.all(this.running().map((process) => textOf(process, "/v1/salvage?force=1")))
+    return texts.map((text) => copyOf(text ?? "")).filter((copy) => copy !== undefined)
+  }
+
   /** Ends every process cleanly. */
   async terminate(): Promise<void> {
     const codes = await Promise.all(this.running().map((process) => process.terminate()))
@@ -291,6 +300,19 @@ export class Cluster {
     this.#running.fill(undefined)
     this.relay.close()
   }
+}
+
+/** Undefined when the salvage was cut off: its last record says so. */
+function copyOf(text: string): Copy | undefined {
+  const lines = text.split("\n").filter((line) => line !== "")
+  const [header = "", trailer = ""] = [lines[0], lines.at(-1)]
+  const commit = /^\{"record":"header".*"commit":(\d+)/.exec(header)?.[1]
+  if (commit === undefined || !trailer.startsWith('{"record":"trailer"')) {
+    return undefined
+  }
+  const records = lines.filter((line) => /^\{"record":"(machine|kv|corrupt)"/.test(line))
+  const digest = createHash("sha256").update(records.join("\n")).digest("hex")
+  return { commit: Number(commit), digest, records: records.length }
 }
 
 async function statusOf(process: Process): Promise<StatusDocument | undefined> {

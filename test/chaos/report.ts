@@ -51,6 +51,7 @@ export type StageReport = {
     readonly max_mib: number
   }
   readonly copies_read: number
+  readonly records_compared: number
   readonly problems: readonly string[]
 }
 
@@ -113,6 +114,7 @@ export function stageReport(result: StageResult, checked: Checked): StageReport 
     },
     rss: growth(cluster.all),
     copies_read: result.copiesRead,
+    records_compared: result.recordsCompared,
     problems: [...result.problems, ...violations],
   }
 }
@@ -169,7 +171,7 @@ export function reportText(report: Report): string {
       `    faulty links  ${others.count}: p50 ${others.p50_ms} ms, p99 ${others.p99_ms} ms`,
       `  recovery        ${recoveries.count}: p50 ${recoveries.p50_ms} ms, p99 ${recoveries.p99_ms} ms`,
       `  histories       ${histories.keys} keys, ${histories.operations} operations, ${histories.decided} decided`,
-      `  copies read     ${stage.copies_read} of ${stage.voters}`,
+      `  copies          ${stage.records_compared} records compared in each, ${stage.copies_read} of ${stage.voters} read`,
       `  thousand        ${pairs(stage.flood)}`,
       `  relay           ${pairs(stage.relay)}`,
       `  refused         ${pairs(stage.refused_by_processes)}`,

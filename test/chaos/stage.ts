@@ -48,6 +48,8 @@ export type StageResult = {
   readonly flood: FloodCounts
   /** Copies that answered all final reads as primaries. */
   readonly copiesRead: number
+  /** Records of each copy that were compared with the others' at one commit number. */
+  readonly recordsCompared: number
   /** What should not have been; empty when all is well, but for what the checker has to say. */
   readonly problems: readonly string[]
 }
@@ -78,11 +80,12 @@ class Stage {
   readonly #history = new History()
   readonly #measures = new Measures()
   readonly #problems: string[] = []
-  readonly #flood: FloodCounts = { served: 0, refused_by_name: 0, failed: 0 }
+  readonly #flood: FloodCounts = { served: 0, refused: 0, failed: 0 }
   readonly #slots: readonly number[]
   readonly #startedAt = performance.now()
   #episodes = 0
   #copiesRead = 0
+  #recordsCompared = 0
 
   constructor(options: StageOptions, cluster: Cluster) {
     this.#options = options
@@ -123,6 +126,7 @@ class Stage {
       cluster: this.#cluster,
       flood: this.#flood,
       copiesRead: this.#copiesRead,
+      recordsCompared: this.#recordsCompared,
       problems: this.#problems,
     }
   }
@@ -332,9 +336,7 @@ class Stage {
     if (this.#isOver()) {
       return
     }
-    if (!(await this.#agree())) {
-      await this.#addProblem(`the copies do not agree on a commit number within ${AGREE_MS} ms`)
-    }
+    await this.#compareCopies()
     for (const slot of this.#slots) {
       await this.#readAll(slot)
     }
@@ -358,17 +360,22 @@ class Stage {
     }
   }
 
-  async #agree(): Promise<boolean> {
+  /** All copies, record by record, as soon as they are of one commit number. */
+  async #compareCopies(): Promise<void> {
     const end = performance.now() + AGREE_MS
     while (performance.now() < end && !this.#isOver()) {
-      const documents = await this.#cluster.documents()
-      const states = new Set(documents.map(({ cluster }) => `${cluster.view} ${cluster.op} ${cluster.commit}`))
-      if (documents.length === this.#options.voters && states.size === 1) {
-        return true
+      const copies = await this.#cluster.copies()
+      const commits = new Set(copies.map(({ commit }) => commit))
+      if (copies.length === this.#options.voters && commits.size === 1) {
+        this.#recordsCompared = copies[0]?.records ?? 0
+        if (new Set(copies.map(({ digest }) => digest)).size !== 1) {
+          await this.#addProblem(`the copies differ at one commit number: ${JSON.stringify(copies)}`)
+        }
+        return
       }
       await sleep(POLL_MS)
     }
-    return false
+    await this.#addProblem(`the copies do not agree on a commit number within ${AGREE_MS} ms`)
   }
 
   /** Every key there ever was, through one machine, into the history: a lost write of any age is seen. */

@@ -26,7 +26,7 @@ export const PHASE_SECONDS_MAX = {
   unit: 240,
   property: 300,
   interaction: 120,
-  exhaustive: 300,
+  exhaustive: 480,
   mutation: 300,
   simulation: 480,
   processes: 240,

@@ -93,9 +93,14 @@ function main(args: readonly string[]): number {
   if (isJSON) {
     process.stdout.write(`${JSON.stringify(isGate ? reports : reports[0], undefined, 2)}\n`)
   }
-  return Math.max(
-    ...reports.map(({ outcome }) => (outcome === "exhausted" ? 0 : outcome === "violation" ? 1 : BOUNDED_EXIT)),
-  )
+  return exitOf(reports)
+}
+
+function exitOf(reports: readonly SearchResult[]): number {
+  if (reports.some((report) => report.outcome === "violation")) {
+    return 1
+  }
+  return reports.every((report) => report.outcome === "exhausted") ? 0 : BOUNDED_EXIT
 }
 
 function nameOf(scope: Scope): string {

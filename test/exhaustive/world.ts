@@ -316,11 +316,9 @@ export class World {
 
   #localId(ended: { readonly body: Body; readonly slot: number; readonly boot: number }): number {
     const { body, slot, boot } = ended
-    const hash = createHash("sha256").update(`${slot}.${boot}.${body.tape.draws}`)
-    body.replica.fingerprint((field, value) => {
-      hash.update(`;${field}=${canonical(value)}`)
-    })
-    const key = hash.digest("base64")
+    const fields = [`${slot}.${boot}.${body.tape.draws}`]
+    body.replica.fingerprint((field, value) => fields.push(`${field}=${canonical(value)}`))
+    const key = createHash("sha256").update(fields.join(";")).digest("base64")
     const known = this.#localIds.get(key)
     if (known !== undefined) {
       return known

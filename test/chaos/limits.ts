@@ -46,6 +46,8 @@ export const FLOOD_HOLD_MS = 2_000
 
 /** Configurations that the check of one key may look at. */
 export const KEY_CONFIGURATIONS_MAX = 2_000_000
+/** Operations that are shown of a history that is not linearizable. */
+export const EXCERPT_OPERATIONS = 40
 /** At the end the copies must agree within this time. */
 export const AGREE_MS = 20_000
 /** One final read, in which a gateway may have to find the new primary first. */

@@ -101,8 +101,10 @@ async function runOne(stage: {
   const milliseconds = minutes * MS_PER_MINUTE
   const result = await runStage({ voters, seed, milliseconds, firstKind: 0, directory, signal, progress })
   progress(`checking ${result.history.keys().length} histories`)
-  const report = stageReport(result, checkHistories(result.history))
+  const checked = checkHistories(result.history)
+  const report = stageReport(result, checked)
   if (report.problems.length > 0) {
+    writeFileSync(join(directory, "violations.txt"), checked.excerpts.join("\n"))
     result.history.write(join(directory, "history.jsonl"))
   }
   return report

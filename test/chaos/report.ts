@@ -1,8 +1,9 @@
 /** The figures of a run, as JSON and as text. Plane: control. */
-import { checkLinearizable } from "../checkers/linearizability.ts"
+import { checkLinearizable, type Operation } from "../checkers/linearizability.ts"
+import { callText } from "../checkers/register.ts"
 import type { Process } from "./cluster.ts"
-import type { History } from "./history.ts"
-import { KEY_CONFIGURATIONS_MAX, RSS_SETTLED_MS } from "./limits.ts"
+import type { History, Recorded } from "./history.ts"
+import { EXCERPT_OPERATIONS, KEY_CONFIGURATIONS_MAX, RSS_SETTLED_MS } from "./limits.ts"
 import { percentile } from "./measures.ts"
 import type { StageResult } from "./stage.ts"
 
@@ -16,6 +17,8 @@ export type Checked = {
   readonly decided: number
   readonly configurations: number
   readonly violations: readonly string[]
+  /** Of each violation, what was going on with the key just then. */
+  readonly excerpts: readonly string[]
 }
 
 export type StageReport = {
@@ -38,7 +41,7 @@ export type StageReport = {
     readonly p99_ms: number | null
   }
   readonly recoveries: { readonly count: number; readonly p50_ms: number | null; readonly p99_ms: number | null }
-  readonly histories: Omit<Checked, "violations">
+  readonly histories: Omit<Checked, "violations" | "excerpts">
   readonly flood: Readonly<Record<string, number>>
   readonly relay: Readonly<Record<string, number>>
   /** By the processes' own counters, summed over all of them. */
@@ -63,6 +66,7 @@ export type Report = {
 
 export function checkHistories(history: History): Checked {
   const violations: string[] = []
+  const excerpts: string[] = []
   let operations = 0
   let decided = 0
   let configurations = 0
@@ -78,17 +82,31 @@ export function checkHistories(history: History): Checked {
       case "not_linearizable":
         decided += 1
         violations.push(`${key} is not linearizable: no order explains ${JSON.stringify(verdict.operation)}`)
+        excerpts.push(excerpt(key, recorded, verdict.operation))
         break
       case "undecided":
         violations.push(`${key} with ${recorded.length} operations is not decided: ${verdict.reason}`)
     }
   }
-  return { keys: history.keys().length, operations, decided, configurations, violations }
+  return { keys: history.keys().length, operations, decided, configurations, violations, excerpts }
+}
+
+/** The operations that were called last before the answer that nothing explains. */
+function excerpt(key: string, recorded: readonly Recorded[], unexplained: Operation): string {
+  const end = unexplained.answered_at ?? unexplained.called_at
+  const before = recorded.filter(({ called_at }) => called_at <= end).sort((a, b) => a.called_at - b.called_at)
+  const lines = before.slice(-EXCERPT_OPERATIONS).map((operation) => {
+    const { client, call, called_at, answered_at, answer } = operation
+    const mark = operation === unexplained ? ">" : " "
+    const times = `${called_at.toFixed(2)} to ${answered_at?.toFixed(2) ?? "unknown"}`
+    return `${mark} client ${client}, ${times}: ${callText(call)} -> ${answer ?? "nil"}`
+  })
+  return `${key}\n${lines.join("\n")}\n`
 }
 
 export function stageReport(result: StageResult, checked: Checked): StageReport {
   const { history, measures, cluster } = result
-  const { violations, ...histories } = checked
+  const { violations, excerpts: _, ...histories } = checked
   return {
     voters: result.voters,
     minutes: round(result.milliseconds / MS_PER_MINUTE),

@@ -1,4 +1,6 @@
 /** What a chaos run rests on, without a process: the schedule, the measures, and what an answer means. Plane: control. */
+import { spawnSync } from "node:child_process"
+import { resolve } from "node:path"
 import { describe, expect, test } from "vitest"
 import { PRNG } from "../../../appliance/types/prng.ts"
 import { History, judge } from "../../chaos/history.ts"
@@ -8,6 +10,8 @@ import { decode } from "../../chaos/resp_client.ts"
 import { type Episode, FIRST_KINDS, makeEpisode } from "../../chaos/schedule.ts"
 import { NOT_AN_INTEGER } from "../../checkers/register.ts"
 
+const MAIN = resolve(import.meta.dirname, "../../chaos/main.ts")
+
 function schedule(seed: number, voters: number, episodes: number, firstKind = 0): Episode[] {
   const random = new PRNG(seed)
   return Array.from({ length: episodes }, (_, number) => makeEpisode(random, { number, voters, firstKind }))
@@ -16,6 +20,30 @@ function schedule(seed: number, voters: number, episodes: number, firstKind = 0)
 function kindsOf(episodes: readonly Episode[]): Set<string> {
   return new Set(episodes.flatMap(({ network, process }) => [network?.kind ?? "", process?.kind ?? ""]))
 }
+
+describe("the command", () => {
+  const run = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8" })
+
+  test("says how it is used, with two examples", () => {
+    const { status, stdout } = run("--help")
+    expect(status).toBe(0)
+    expect(stdout.match(/^ {2}npm run chaos -- /gm)).toHaveLength(2)
+  })
+
+  test.each([
+    ["--minutes", "0"],
+    ["--minutes", "x"],
+    ["--voters", "4"],
+    ["--seed", "-1"],
+    ["-o", "xml"],
+    ["--unknown"],
+  ])("refuses %s %s", (...args) => {
+    const { status, stdout, stderr } = run(...args)
+    expect(status).toBe(2)
+    expect(stdout).toBe("")
+    expect(stderr).toContain("usage:")
+  })
+})
 
 describe("the schedule", () => {
   test("follows from the seed", () => {
@@ -85,7 +113,9 @@ describe("histories", () => {
     history.add("well", { ...get(null, 3), call: { kind: "set", value: "x" } }, "rejected")
     expect(checkHistories(history)).toMatchObject({ keys: 1, decided: 1, operations: 1, violations: [] })
     history.add("well", get("x", 5), "ok")
-    expect(checkHistories(history).violations).toHaveLength(1)
+    const { violations, excerpts } = checkHistories(history)
+    expect(violations).toHaveLength(1)
+    expect(excerpts[0]).toContain("> client 1, 5.00 to 6.00: get -> x")
     expect(history.counts).toEqual({ ok: 2, rejected: 1, unknown: 0 })
   })
 })

@@ -18,6 +18,7 @@ const USAGE = `usage: npm run simulate -- --seed N [--events K] [--trace] [optio
   --events K                     the phase with faults ends at event K
   --trace                        every event, one a line
   --jobs J                       threads (2)
+  --no-shrink                    of a failure, do not look for the shortest failing prefix
   -o json                        the report as JSON
 
   npm run simulate -- --seeds 1..200             two hundred runs, medians at the end
@@ -36,6 +37,7 @@ type Arguments = {
   readonly trace: boolean
   readonly jobs: number
   readonly json: boolean
+  readonly shrinks: boolean
 }
 
 process.exitCode = await main()
@@ -76,6 +78,7 @@ function parse(args: readonly string[]): Arguments | "help" | "usage" {
         voters: { type: "string" },
         events: { type: "string" },
         trace: { type: "boolean", default: false },
+        "no-shrink": { type: "boolean", default: false },
         jobs: { type: "string", default: String(JOBS_DEFAULT) },
         output: { type: "string", short: "o", default: "text" },
         help: { type: "boolean", default: false },
@@ -114,6 +117,7 @@ function parse(args: readonly string[]): Arguments | "help" | "usage" {
       trace: values.trace,
       jobs,
       json: values.output === "json",
+      shrinks: !values["no-shrink"],
     }
   } catch {
     // parseArgs throws on an option that it does not know.
@@ -161,10 +165,10 @@ type Failure = {
 
 /** The seed, the commit, and the shortest prefix that was found to fail. */
 function explain(failed: SimulationResult, args: Arguments): Failure {
-  process.stderr.write(`seed ${failed.seed} failed; looking for the shortest failing prefix\n`)
+  process.stderr.write(`seed ${failed.seed} failed\n`)
   const { seed, mode } = failed
   const options = optionsOf(seed, args)
-  const shortest = shrink(failed, (eventsMax) => simulate({ ...options, eventsMax }))
+  const shortest = args.shrinks ? shrink(failed, (eventsMax) => simulate({ ...options, eventsMax })) : failed
   const voters = args.voters === undefined ? "" : ` --voters ${args.voters}`
   const replay = `npm run simulate -- --seed ${seed} --mode ${mode}${voters} --events ${shortest.events} --trace`
   const commit = gitCommit()

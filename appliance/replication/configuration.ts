@@ -34,8 +34,8 @@ export type Configuration = {
   /** The op that began the epoch, committed in the one before; 0 in the founding one. */
   readonly op: number
   /**
-   * The view, of the epoch before, in which that op was prepared: with the op it names the very entry, so that who holds
-   * that entry needs nobody's word for it.
+   * The view, of the epoch before, in which that op was prepared: with the op it names the very entry, so that who
+   * holds that entry needs nobody's word for it.
    */
   readonly view: number
   /** One voter and one standby: nothing is answered that the two have not both confirmed (rule 6). */

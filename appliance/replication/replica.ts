@@ -539,10 +539,15 @@ export class Replica {
     }
     const entry = entryAt(message.cv, message.from)
     const isBlank = incarnationOf(entry) === 0
-    const mayBeBlank = isProbing || (!votes(this.#configuration, message.from) && SPOKEN_WITHOUT_VOTE.has(message.type))
-    if (isBlank && !mayBeBlank) {
+    const isOfVoter = votes(this.#configuration, message.from)
+    // A machine without a vote has no incarnation: one that has is a voter elsewhere, after a promotion for instance.
+    const isHeard = isOfVoter ? !isBlank : isBlank && SPOKEN_WITHOUT_VOTE.has(message.type)
+    if (!isProbing && !isHeard) {
       this.counters.unexpected_message += 1
       return false
+    }
+    if (!isOfVoter && !isBlank) {
+      return true
     }
     if (knowsLater(message.cv, this.#cv, this.slot)) {
       this.#status = "fenced"
@@ -837,8 +842,9 @@ export class Replica {
     this.log.append(header, body, this.#commit)
     if (request.from >= 0) {
       this.#routes.push({ op: header.op, from: request.from })
+      // Pulses begin no pause: where keys expire all the time there would be no end to it.
+      this.#pacedAt = this.#now
     }
-    this.#pacedAt = this.#now
     for (const slot of this.#peers) {
       this.#sendPrepare(slot, header.op)
     }
@@ -1337,9 +1343,9 @@ export class Replica {
   }
 
   /**
-   * A voter that was let into the epoch and overtaken before it entered: if the others change views meanwhile, nobody can
-   * show it a view's log. It has promised nothing in the epoch, so whatever was committed in it, a majority of voters
-   * without it holds: with what it knows to be committed, as the log of view 0, it may join them.
+   * A voter that was let into the epoch and overtaken before it entered: if the others change views meanwhile, nobody
+   * can show it a view's log. It has promised nothing in the epoch, so whatever was committed in it, a majority of
+   * voters without it holds: with what it knows to be committed, as the log of view 0, it may join them.
    */
   #mayJoinOvertaken(): boolean {
     return this.#phase === "view" && this.#target === undefined && !this.#receiver.active
@@ -2147,15 +2153,17 @@ export class Replica {
       return { outcome: "wrong_epoch", slot: 0 }
     }
     const slotsMax = this.#limits.slots_max
-    const isWrongDrop = drops && (!this.#configuration.synchronous || standbys.length > 0)
+    // The voter goes on by itself, at once: a drop that waited for others could be refused when it is done already.
+    const isAlone = voters.length === 1 && voters[0] === this.slot && standbys.length === 0
+    const isWrongDrop = drops && !(this.#configuration.synchronous && isAlone)
     // A sole voter that dies before the change commits would seal this epoch and begin no other, though only one
     // machine
     // failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it can be.
-    const isAlone = voters.length === 1 && !synchronous
-    const mayBeAlone = this.voters === 1 && voters[0] === this.slot
+    const isUnbacked = voters.length === 1 && !synchronous
+    const mayBeUnbacked = this.voters === 1 && voters[0] === this.slot
     if (
       isWrongDrop ||
-      (isAlone && !mayBeAlone) ||
+      (isUnbacked && !mayBeUnbacked) ||
       configurationFault({ voters, standbys, synchronous, slotsMax }) !== undefined
     ) {
       return { outcome: "invalid", slot: 0 }
@@ -2163,6 +2171,7 @@ export class Replica {
     if (drops) {
       // By the operator's word the standby is off: what waits for it goes ahead, a change under way included.
       this.#dropsStandby = true
+      this.#cancelWaitingChange()
       this.#commitByQuorum()
     } else if (this.#isStandbyMissing) {
       return { outcome: "standby_missing", slot: this.#configuration.standbys[0]?.slot ?? 0 }
@@ -2173,6 +2182,13 @@ export class Replica {
     }
     const unknown = [...voters, ...standbys].find((slot) => !this.#isKnown(slot))
     return unknown === undefined ? { outcome: "ok", slot: 0 } : { outcome: "not_warm", slot: unknown }
+  }
+
+  #cancelWaitingChange(): void {
+    if (this.#change?.op === 0) {
+      this.#replyToChange(this.#change.message, "busy")
+      this.#change = undefined
+    }
   }
 
   /** A voter, or a machine that follows. */
@@ -2246,6 +2262,14 @@ export class Replica {
         ...this.#envelope(),
       })
     }
+  }
+
+  /**
+   * Whom a process waits for may be replaced and switched off, and nobody else has a reason to speak to it: it tells
+   * anyone its epoch, and hears if that has ended.
+   */
+  #sayEpoch(): void {
+    this.#tellEpoch(this.#anySlot())
   }
 
   #onNewEpoch(message: MessageOf<"new_epoch">): void {
@@ -2371,7 +2395,9 @@ export class Replica {
 
   /** From here on this replica is one of the epoch's voters, and says so to those whom it replaces. */
   #startVoting(): void {
-    if (!this.#isVoter) {
+    // Alone, a voter is no majority that could outlive it: the epoch has begun when its standby holds the beginning.
+    const { op, synchronous } = this.#configuration
+    if (!this.#isVoter || (synchronous && (this.#synchronousStandby()?.confirmed_op ?? op) < op)) {
       return
     }
     this.#started[this.slot] = 1
@@ -2388,8 +2414,9 @@ export class Replica {
       return
     }
     this.#epochToldAt = this.#now
-    for (const slot of this.#peers) {
-      if (this.#started[slot] === 0) {
+    const { voters, standbys } = this.#configuration
+    for (const { slot } of [...voters, ...standbys]) {
+      if (slot !== this.slot && this.#started[slot] === 0) {
         this.#tellEpoch(slot)
       }
     }
@@ -2470,6 +2497,9 @@ export class Replica {
     if (this.#configuration.synchronous) {
       this.#commitByQuorum()
       this.#confirmRounds()
+      if (this.#started[this.slot] === 0) {
+        this.#startVoting()
+      }
     }
     this.#continueChange()
   }
@@ -2569,6 +2599,7 @@ export class Replica {
     } else if (this.#phase === "checkpoint") {
       this.#startTransfer(this.#anotherSlot())
     } else {
+      this.#sayEpoch()
       this.#beginRecoveryAttempt()
     }
   }
@@ -2592,6 +2623,7 @@ export class Replica {
       }
     }
     if (this.#phase === "view" && this.#target === undefined && this.#now - this.#attemptAt >= this.#attemptMs) {
+      this.#sayEpoch()
       this.#beginCatchingUp()
     }
   }
@@ -2610,6 +2642,7 @@ export class Replica {
 
   #tickTransfer(): void {
     if (this.#now - this.#receiver.progressAt >= this.#process.transfer_silent_ms) {
+      this.#sayEpoch()
       this.#startTransfer(this.#anotherSlot())
     } else {
       this.#askChunks()

@@ -316,3 +316,49 @@ describe("backpressure", () => {
     expect(cluster.replica(2).commit).toBe(cluster.replica(0).commit)
   })
 })
+
+describe("what an attacker found", () => {
+  function pairOf(cluster: SmallCluster): number {
+    const session = cluster.register(0)
+    cluster.reconfigure(0, { voters: [0], standbys: [1], synchronous: true })
+    follow(cluster, [0, 1], 1)
+    cluster.run(300)
+    return session
+  }
+
+  test("a drop that is refused has dropped nothing", () => {
+    const cluster = founded(1, [1])
+    const session = pairOf(cluster)
+    cluster.reconfigure(0, { voters: [0, 1, 2], drops_standby: true })
+    expect(cluster.lastChange()).toBe("invalid 0")
+    cluster.cut(0, 1)
+    cluster.set(0, session, 1, "k")
+    cluster.run(300)
+    expect(cluster.outcomeOf(session, 1)).toBe("none")
+  })
+
+  test("a pair's epoch is not safe before its standby holds the beginning", () => {
+    const cluster = founded(3, [4])
+    cluster.reconfigure(0, { voters: [0], standbys: [4], synchronous: true })
+    cluster.cut(0, 4)
+    cluster.run(300)
+    if (cluster.replica(0).epoch === 1) {
+      expect(cluster.replica(0).isEpochSafe).toBe(false)
+    }
+    cluster.cut(0, 4, false)
+    follow(cluster, [0, 4], 1)
+    cluster.run(300)
+    expect(cluster.replica(0).isEpochSafe).toBe(true)
+  })
+
+  test("keys that expire all the time do not stop the writes of a cluster that waits for a laggard", () => {
+    const cluster = founded(3)
+    const session = cluster.register(0)
+    cluster.cut(0, 2)
+    for (let request = 1; request <= 40; request += 1) {
+      cluster.set(0, session, request, "k")
+      cluster.run(30)
+      expect(cluster.outcomeOf(session, request)).toBe("ok")
+    }
+  })
+})

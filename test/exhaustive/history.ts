@@ -1,6 +1,6 @@
 /**
- * What was committed, and the judgement of a state by it. Whoever commits an op first, in whichever boot, makes it history;
- * an op that a client was told of is committed, so what holds for the one holds for the other. Plane: control.
+ * What was committed, and the judgement of a state by it. Whoever commits an op first, in whichever boot, makes it
+ * history; an op that a client was told of is committed, so what holds for the one holds for the other. Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
 import type { Facts } from "./world.ts"

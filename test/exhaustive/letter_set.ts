@@ -1,4 +1,6 @@
-/** A set of letters as bits, one a letter's number: copied, joined and compared 32 letters at a time. Plane: control. */
+/**
+ * A set of letters as bits, one a letter's number: copied, joined and compared 32 letters at a time. Plane: control.
+ */
 
 const BITS = 32
 

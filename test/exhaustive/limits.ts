@@ -28,8 +28,8 @@ export function searchedLimits(voters: number): ClusterLimits {
 }
 
 /**
- * Backoffs that don't grow, so that no duration is part of a state; and as few different ones as keep what must be able to
- * fire alone apart: a heartbeat, a repeat, giving up, another donor.
+ * Backoffs that don't grow, so that no duration is part of a state; and as few different ones as keep what must be able
+ * to fire alone apart: a heartbeat, a repeat, giving up, another donor.
  */
 export const SEARCHED_PROCESS_LIMITS: ProcessLimits = {
   tick_ms: 1,

@@ -35,7 +35,8 @@ held back across a crash; clocks that run ahead; machines that lose their memory
   npm run exhaustive -- --gate
   npm run exhaustive -- --crashes 2 --seconds-max 3600 -o json
 
-exit codes: 0 exhausted and nothing violated, 1 a violation, 2 usage, 3 a bound ended the search and nothing was violated`
+exit codes: 0 exhausted and nothing violated, 1 a violation, 2 usage,
+            3 nothing violated until a bound ended the search`
 
 const USAGE_EXIT = 2
 const BOUNDED_EXIT = 3
@@ -189,13 +190,13 @@ function textOf(result: SearchResult): string {
   }[result.outcome]
   return [
     ...result.trace,
-    `${result.states} states (${result.dominated} covered by others), ${result.transitions} steps, depth ${result.depth}, ` +
-      `${result.seconds.toFixed(1)} s`,
+    `${result.states} states (${result.dominated} covered by others), ${result.transitions} steps, ` +
+      `depth ${result.depth}, ${result.seconds.toFixed(1)} s`,
     `${result.local_states} states of single replicas, ${result.letters} messages, ` +
       `${result.executions} events run on the production replica`,
-    `states with a commit: ${reached.committed}, with a later view: ${reached.view_changed}, with a recovered machine: ` +
-      `${reached.recovered}, with both a commit and a recovery: ${reached.recovered_after_commit}, with a commit in a ` +
-      `later view: ${reached.committed_in_later_view}`,
+    `states with a commit: ${reached.committed}, with a later view: ${reached.view_changed}, with a recovered ` +
+      `machine: ${reached.recovered}, with a recovery after a commit: ${reached.recovered_after_commit}, with a ` +
+      `commit in a later view: ${reached.committed_in_later_view}`,
     end,
   ].join("\n")
 }

@@ -1,7 +1,7 @@
 /**
  * The smallest state machine that replication can drive: one register that one session writes, in an arena of 32 bytes.
- * The real one's arena is some kilobytes at its least: each of a search's many thousands of states would carry them, and
- * what it does with a command is not what is searched here. Plane: control.
+ * The real one's arena is some kilobytes at its least: each of a search's many thousands of states would carry them,
+ * and what it does with a command is not what is searched here. Plane: control.
  */
 import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../../appliance/types/contracts.ts"
 import { ARENA_BYTES } from "./limits.ts"

@@ -1,7 +1,7 @@
 /**
- * Breadth-first search over all schedules of a small cluster that has just formed: which message arrives where and when,
- * which clock moves, which machine loses its memory. The network is a set: what was sent once may arrive at any later time,
- * any number of times, or never. Plane: control.
+ * Breadth-first search over all schedules of a small cluster that has just formed: which message arrives where and
+ * when, which clock moves, which machine loses its memory. The network is a set: what was sent once may arrive at any
+ * later time, any number of times, or never. Plane: control.
  */
 import { assert, unreachable } from "../../appliance/types/assert.ts"
 import { type Action, decodeAction, encodeAction } from "./action.ts"
@@ -201,12 +201,12 @@ class Search {
   /**
    * The letters that may still arrive, when machine `changed` has just changed and sent `sent`.
    *
-   * Without those that the production replica refuses because it knows of a later incarnation of the sender: it always will,
-   * since entries of a crash vector only rise; and should it reboot, then, where there are three, both others must tell it
-   * what they know before it is a member.
+   * Without those that the production replica refuses because it knows of a later incarnation of the sender: it always
+   * will, since entries of a crash vector only rise; and should it reboot, then, where there are three, both others
+   * must tell it what they know before it is a member.
    *
-   * With all that a machine would send without changing itself (an answer, a repeat): a letter need never arrive, so the
-   * state in which all of it was sent stands for those in which some of it was.
+   * With all that a machine would send without changing itself (an answer, a repeat): a letter need never arrive, so
+   * the state in which all of it was sent stands for those in which some of it was.
    */
   #underWay(state: State, sent: readonly number[], changed: number): LetterSet {
     const { locals, budget } = state

@@ -1,10 +1,11 @@
 /**
  * All states that were found, in the order in which they were found; it is the search's queue as well.
  *
- * Of two states that differ in nothing but that one has more letters under way, the one with more can do whatever the other
- * can, since a letter need never arrive: the other is not kept. States are compared bit by bit, not by hashes: none is ever
- * taken for another. A record has 2 + voters words and one for each 32 letters under way, another 9 bytes say how the state
- * was reached, and a place in the table of keys is some 100 bytes: all together 250 bytes a state. Plane: control.
+ * Of two states that differ in nothing but that one has more letters under way, the one with more can do whatever the
+ * other can, since a letter need never arrive: the other is not kept. States are compared bit by bit, not by hashes:
+ * none is ever taken for another. A record has 2 + voters words and one for each 32 letters under way, another 17 bytes
+ * say how the state was reached, and a place in the table of keys is some 100 bytes: all together 250 bytes a state.
+ * Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
 import { BUDGET_MAX, STATES_MAX } from "./limits.ts"

@@ -1,7 +1,7 @@
 /**
- * What single replicas do: every state of one replica and every message exists once, under a number, and what happens when
- * the one meets the other is run on the production replica once and remembered. A replica is deterministic, so a search over
- * whole clusters can then go by numbers alone. Plane: control.
+ * What single replicas do: every state of one replica and every message exists once, under a number, and what happens
+ * when the one meets the other is run on the production replica once and remembered. A replica is deterministic, so a
+ * search over whole clusters can then go by numbers alone. Plane: control.
  */
 import { createHash } from "node:crypto"
 import type { Message, MessageType } from "../../appliance/replication/message.ts"
@@ -436,9 +436,10 @@ function canonical(value: FingerprintValue): string {
 }
 
 /**
- * Messages that are lost as soon as they are sent, since nothing that is searched depends on them: answers to heartbeats
- * confirm reads, of which there are none; without reconfiguration there is one epoch; and the zombie that a probe_ok of
- * nonce 0 fences has been replaced already. What their crash vectors tell arrives with other messages (README.md).
+ * Messages that are lost as soon as they are sent, since nothing that is searched depends on them: answers to
+ * heartbeats confirm reads, of which there are none; without reconfiguration there is one epoch; and the zombie that a
+ * probe_ok of nonce 0 fences has been replaced already. What their crash vectors tell arrives with other messages
+ * (README.md).
  */
 function isLost(message: Message): boolean {
   return LOST.has(message.type) || (message.type === "probe_ok" && message.nonce === 0)

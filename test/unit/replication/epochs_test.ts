@@ -337,20 +337,6 @@ describe("what an attacker found", () => {
     expect(cluster.outcomeOf(session, 1)).toBe("none")
   })
 
-  test("a pair's epoch is not safe before its standby holds the beginning", () => {
-    const cluster = founded(3, [4])
-    cluster.reconfigure(0, { voters: [0], standbys: [4], synchronous: true })
-    cluster.cut(0, 4)
-    cluster.run(300)
-    if (cluster.replica(0).epoch === 1) {
-      expect(cluster.replica(0).isEpochSafe).toBe(false)
-    }
-    cluster.cut(0, 4, false)
-    follow(cluster, [0, 4], 1)
-    cluster.run(300)
-    expect(cluster.replica(0).isEpochSafe).toBe(true)
-  })
-
   test("keys that expire all the time do not stop the writes of a cluster that waits for a laggard", () => {
     const cluster = founded(3)
     const session = cluster.register(0)

@@ -210,10 +210,12 @@ export class HoldBack implements Driver {
   #recover(slot: number, helpers: Slots, milliseconds: number, held = VIEW_CHANGE_MASK): Step {
     const group = helpers | (1 << slot)
     const center = this.#random.chance(1, 2) ? slot : -1
+    // Who only answers its questions does not hear that it is back.
+    const alsoHeld = this.#random.chance(1, 2) ? maskOf("epoch_started") : 0
     return {
       begin: () => {
         this.#cluster.count("recover")
-        this.#regime({ talking: group, awake: group, held, rate: 2, center })
+        this.#regime({ talking: group, awake: group, held: held | alsoHeld, rate: 2, center })
         return milliseconds
       },
       isDone: () => {

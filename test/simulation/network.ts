@@ -193,6 +193,15 @@ export class Network {
     }
   }
 
+  /** All that is under way is lost. */
+  clear(): void {
+    for (const due of this.#wheel) {
+      due.length = 0
+    }
+    this.#onLink.fill(0)
+    this.#inFlight = 0
+  }
+
   /** As it is, after so many milliseconds: no fault any more. */
   enqueueAfter(flight: Flight, milliseconds: number): void {
     this.#enqueue(flight, Math.min(Math.max(milliseconds, 1), WHEEL_MS - 1))

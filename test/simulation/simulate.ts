@@ -150,6 +150,14 @@ class Run {
         cluster.crash(slot, cluster.now + this.#liveness.between(20, 500))
       }
     }
+    const isWhole = this.#liveness.chance(1, 2)
+    if (isWhole) {
+      cluster.count("majority_loss_whole")
+      cluster.network.clear()
+      for (const slot of voters.filter((voter) => cluster.at(voter) !== undefined && !cluster.membership.isUp(voter))) {
+        cluster.crash(slot, cluster.now + this.#liveness.between(20, 500))
+      }
+    }
     cluster.network.faults = QUIET
     cluster.network.heal()
     const end = cluster.now + SEALED_MS
@@ -157,7 +165,9 @@ class Run {
     while (cluster.now < end) {
       cluster.step()
       if (cluster.membership.upCount() > cluster.membership.faults) {
-        // Answers that were under way when their senders died have let a recovery finish: a majority remembers again.
+        if (isWhole) {
+          throw new Violation(`someone recovered without a majority:\n${cluster.describe()}`)
+        }
         cluster.history.unseal()
         return
       }

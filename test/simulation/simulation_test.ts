@@ -38,6 +38,7 @@ const FAULTS: Readonly<Record<Mode, readonly string[]>> = {
     "client_crash",
     "replay",
     "majority_loss",
+    "majority_loss_whole",
     "core",
     "reconfigure",
     "reconfigure_ok",
@@ -55,6 +56,7 @@ const FAULTS: Readonly<Record<Mode, readonly string[]>> = {
     "half_transfer",
     "twin",
     "majority_loss",
+    "majority_loss_whole",
     "core",
   ],
 }

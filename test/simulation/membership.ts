@@ -1,7 +1,7 @@
 /**
- * Which slots count, epoch by epoch: who remembers what the newest epoch needs, and so who may be lost without breaking the
- * promise that at most f are. While an epoch begins, both it and the one before must keep their majority, and while a
- * change of the operator may still be committed, so must the voters that it names. Plane: control.
+ * Which slots count, epoch by epoch: who remembers what the newest epoch needs, and so who may be lost without breaking
+ * the promise that at most f are. While an epoch begins, both it and the one before must keep their majority, and while
+ * a change of the operator may still be committed, so must the voters that it names. Plane: control.
  */
 import type { Configuration } from "../../appliance/replication/configuration.ts"
 import { makeEntry } from "../../appliance/replication/crash_vector.ts"

@@ -355,7 +355,7 @@ export class ProcessHost {
       commit: replica.commit,
       primary_slot: this.primarySlot(),
       voters_live: this.#votersLive(),
-      quorum_margin: this.#votersLive() - (replica.faults + 1),
+      quorum_margin: this.#quorum.margin,
       copies: this.#copies(),
       alarms: this.#quorum.alarms(),
       outage: this.#quorum.outage,

@@ -49,31 +49,32 @@ function accept(socket: Socket, gateway: Gateway, sockets: Set<Socket>): void {
   sockets.add(socket)
   socket.setKeepAlive(true, CONNECTION_KEEPALIVE_MS)
   const sink = new SocketSink(socket)
-  const connection = gateway.connect(sink)
+  sink.connection = gateway.connect(sink)
   socket.on("close", () => {
     sockets.delete(socket)
-    connection?.onClosed()
+    sink.leave()
   })
   // Resets and broken pipes are the client's business; `close` follows.
   socket.on("error", () => undefined)
-  if (connection === undefined) {
+  if (sink.connection === undefined) {
     socket.write(REFUSAL)
     sink.end()
     return
   }
-  serve(socket, connection)
-}
-
-function serve(socket: Socket, connection: Connection): void {
-  socket.on("data", (chunk: Buffer) => connection.receive(chunk))
-  socket.on("drain", () => connection.onDrained())
+  socket.on("data", (chunk: Buffer) => sink.connection?.receive(chunk))
+  socket.on("drain", () => sink.connection?.onDrained())
   // As in Redis, a client that ends its side wants no more answers.
-  socket.on("end", () => connection.onClosed())
+  socket.on("end", () => sink.leave())
 }
 
 class SocketSink implements ConnectionSink {
   readonly #socket: Socket
   #isCorked = false
+  /**
+   * Only while it is this socket's: a socket lingers after its last answer, and closes after it ended, and by then the
+   * connection may be lent to another client.
+   */
+  connection: Connection | undefined
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -109,7 +110,15 @@ class SocketSink implements ConnectionSink {
     this.#socket.resume()
   }
 
+  /** The client is gone. */
+  leave(): void {
+    const { connection } = this
+    this.connection = undefined
+    connection?.onClosed()
+  }
+
   end(): void {
+    this.connection = undefined
     this.endTurn()
     // Whoever neither reads nor closes is not waited for.
     this.#socket.setTimeout(CONNECTION_LINGER_MS, () => this.#socket.destroy())
@@ -118,6 +127,7 @@ class SocketSink implements ConnectionSink {
   }
 
   destroy(): void {
+    this.connection = undefined
     this.#socket.destroy()
   }
 }

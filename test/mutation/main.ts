@@ -142,9 +142,10 @@ function line(row: Row): string {
 }
 
 function withoutOutput(row: Row): object {
-  const verdicts = Object.entries(row.verdicts).map(([name, { outcome, work, seconds }]) => [
-    name,
-    { outcome, work, seconds },
-  ])
-  return { mutant: row.mutant, what: row.what, problem: row.problem, verdicts: Object.fromEntries(verdicts) }
+  const verdicts: Record<string, object> = {}
+  for (const [name, { outcome, work, seconds }] of Object.entries(row.verdicts)) {
+    verdicts[name] = { outcome, work, seconds }
+  }
+  return { mutant: row.mutant, what: row.what, problem: row.problem, verdicts }
+}
 }

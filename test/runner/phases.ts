@@ -155,7 +155,7 @@ export function countScene(end: CommandEnd, report: string): Count {
 }
 
 /** Each mutant counts, and so does each fault of the gate beyond the mutants that nobody caught. */
-export function countMutants(end: CommandEnd): Count {
+function countMutants(end: CommandEnd): Count {
   const mutants = numberIn(end.output, /"mutants": (\d+)/)
   const caught = numberIn(end.output, /"mutants_caught": (\d+)/)
   const isHeld = end.end === "exited" && end.code === 0 && mutants > 0 && caught === mutants

@@ -17,8 +17,8 @@ export interface MembersPort {
   generation(): number
 }
 
-export const MEMBERS_PATH = "/v1/members"
-export const PROMOTE_PATH = "/v1/standby/promote"
+const MEMBERS_PATH = "/v1/members"
+const PROMOTE_PATH = "/v1/standby/promote"
 const BODY_BYTES_MAX = 4_096
 
 export type MembersAnswer = { readonly status: number; readonly document: object }

@@ -189,11 +189,11 @@ export function reportText(report: Report): string {
       `    faulty links  ${others.count}: p50 ${others.p50_ms} ms, p99 ${others.p99_ms} ms`,
       `  recovery        ${recoveries.count}: p50 ${recoveries.p50_ms} ms, p99 ${recoveries.p99_ms} ms`,
       `  histories       ${histories.keys} keys, ${histories.operations} operations, ${histories.decided} decided`,
-      `  copies          ${stage.records_compared} records compared in each, ${stage.copies_read} of ${stage.voters} read`,
+      `  copies          ${stage.copies_read} of ${stage.voters} read, ${stage.records_compared} records of each`,
       `  thousand        ${pairs(stage.flood)}`,
       `  relay           ${pairs(stage.relay)}`,
       `  refused         ${pairs(stage.refused_by_processes)}`,
-      `  processes       ${stage.processes.started} started, ${stage.processes.ended_by_themselves} ended by themselves`,
+      `  processes       ${stage.processes.started} started, ${stage.processes.ended_by_themselves} ended alone`,
       `  memory          ${rss.first_mib} to ${rss.last_mib} MiB, at most ${rss.max_mib}, in ${rss.age_s} s`,
       ...stage.problems.map((problem) => `  FAILED          ${problem}`),
     )

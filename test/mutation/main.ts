@@ -148,4 +148,3 @@ function withoutOutput(row: Row): object {
   }
   return { mutant: row.mutant, what: row.what, problem: row.problem, verdicts }
 }
-}

@@ -1,4 +1,6 @@
-/** What a chaos run rests on, without a process: the schedule, the measures, and what an answer means. Plane: control. */
+/**
+ * What a chaos run rests on, without a process: the schedule, the measures, and what an answer means. Plane: control.
+ */
 import { spawnSync } from "node:child_process"
 import { resolve } from "node:path"
 import { describe, expect, test } from "vitest"

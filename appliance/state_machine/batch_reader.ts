@@ -35,6 +35,11 @@ export class BatchReader {
     this.#end = end
   }
 
+  /** Of the whole buffer that begin() was given: what keyStart and valueStart count from. */
+  get view(): DataView {
+    return this.#view
+  }
+
   isAtEnd(): boolean {
     return this.#at >= this.#end
   }

@@ -15,6 +15,7 @@
 import { assert } from "../types/assert.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { type ArenaLayout, getU53, SESSION_HEAD_BYTES, setU53 } from "./arena.ts"
+import { copyBytes } from "./copy_bytes.ts"
 
 const CLIENT_ID_BYTES = 16
 export const SESSION_NONE = -1
@@ -84,7 +85,7 @@ export class Sessions {
   record(
     index: number,
     committed: { readonly op: number; readonly request: number },
-    reply: Uint8Array,
+    reply: DataView,
     replyBytes: number,
   ): void {
     assert(replyBytes <= this.#replyBytesMax, "sessions: a reply is bounded")
@@ -93,9 +94,7 @@ export class Sessions {
     setU53(this.#view, at + 24, committed.request)
     setU53(this.#view, at + 32, committed.op)
     this.#view.setUint32(at + 40, replyBytes, true)
-    for (let offset = 0; offset < replyBytes; offset += 1) {
-      this.#bytes[at + SESSION_HEAD_BYTES + offset] = reply[offset] ?? 0
-    }
+    copyBytes(reply, 0, this.#view, at + SESSION_HEAD_BYTES, replyBytes)
     if (before > replyBytes) {
       this.#bytes.fill(0, at + SESSION_HEAD_BYTES + replyBytes, at + SESSION_HEAD_BYTES + before)
     }

@@ -244,6 +244,8 @@ export class Replica {
   #confirmedAt = 0
   #resentAt = 0
   #abdicated = false
+  /** Within #drainRequests: false between events. */
+  #isDraining = false
   readonly #requests: BodyQueue<QueuedRequest>
   readonly #reads: BodyQueue<QueuedRead>
   #routes: Route[] = []
@@ -1022,8 +1024,19 @@ export class Replica {
     return best
   }
 
+  /**
+   * At most a pipeline at a time, and not within itself: a voter alone commits what it prepares at once, and would
+   * come back to its clock only when its queue is empty.
+   */
   #drainRequests(): void {
-    while (this.isPrimary && !this.#requests.isEmpty() && this.#pipelineHasRoom()) {
+    if (this.#isDraining) {
+      return
+    }
+    this.#isDraining = true
+    for (let count = 0; count < this.#limits.pipeline_max; count += 1) {
+      if (!this.isPrimary || this.#requests.isEmpty() || !this.#pipelineHasRoom()) {
+        break
+      }
       const taken = this.#requests.take()
       assert(taken !== undefined, "replica: a queue that is not empty has a first")
       // It may have been committed or evicted while it waited: judge it again.
@@ -1031,6 +1044,7 @@ export class Replica {
         this.#prepare(taken.item, taken.body)
       }
     }
+    this.#isDraining = false
   }
 
   /** Applies entries in order up to `op`. Replies leave only from the primary. */
@@ -2905,6 +2919,7 @@ export class Replica {
     this.#confirmedAt = other.#confirmedAt
     this.#resentAt = other.#resentAt
     this.#abdicated = other.#abdicated
+    this.#isDraining = other.#isDraining
     this.#requests.copyFrom(other.#requests)
     this.#reads.copyFrom(other.#reads)
     this.#routes = other.#routes.map((route) => ({ ...route }))
@@ -2987,6 +3002,7 @@ export class Replica {
     sink("confirmedAt", since(this.#confirmedAt))
     sink("resentAt", since(this.#resentAt))
     sink("abdicated", this.#abdicated)
+    sink("isDraining", this.#isDraining)
     this.#requests.fingerprint(sink, (item) => [item.from, item.operation, item.session, item.request])
     this.#reads.fingerprint(sink, (item) => [item.from, item.read, item.round])
     sink("routes", this.#routes)

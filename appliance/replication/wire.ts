@@ -850,7 +850,9 @@ const NO_CONFIGURATION: Configuration = {
   standbys: [],
 }
 const NO_DIGEST: Digest = "0".repeat(2 * DIGEST_BYTES)
-const HEX = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, "0"))
+const HEX_CODES = Array.from({ length: 16 }, (_, value) => value.toString(16).charCodeAt(0))
+/** A digest's characters, made into one flat string at once: sixteen pieces joined would be read much more slowly. */
+const DIGITS = new Array<number>(2 * DIGEST_BYTES).fill(0)
 
 /** Reads fields one behind the other; a read past the end or a value out of range breaks it, and it stays broken. */
 class Reader {
@@ -967,11 +969,12 @@ class Reader {
     if (offset < 0) {
       return NO_DIGEST
     }
-    let text = ""
     for (let index = 0; index < DIGEST_BYTES; index += 1) {
-      text += HEX[this.#view.getUint8(offset + index)] ?? ""
+      const value = this.#view.getUint8(offset + index)
+      DIGITS[2 * index] = HEX_CODES[value >>> 4] ?? 0
+      DIGITS[2 * index + 1] = HEX_CODES[value & 15] ?? 0
     }
-    return text
+    return String.fromCharCode.apply(undefined, DIGITS)
   }
 
   token(): string {

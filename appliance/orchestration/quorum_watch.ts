@@ -43,6 +43,8 @@ export class QuorumWatch {
   #since = 0
   #holdsStateSince = 0
   #outage: Outage | undefined
+  #seen: "" | AlarmKind = ""
+  #seenSince = 0
   #logged: "" | AlarmKind = ""
 
   constructor(options: QuorumWatchOptions) {
@@ -81,18 +83,26 @@ export class QuorumWatch {
     } else if (this.#outage?.text !== lostText(sight)) {
       this.#outage = { kind: "quorum_lost", text: lostText(sight) }
     }
-    this.#logChange(sight)
+    this.#logChange(nowMs, sight)
   }
 
   alarms(): Alarm[] {
     return this.#sight === undefined ? [] : alarmsOf(this.#sight)
   }
 
-  /** One line a change, and none of a machine that is not a member yet: it does not know what it is missing. */
-  #logChange(sight: QuorumSight): void {
+  /**
+   * One line a change that lasts, so that a link that flaps fills no log; and none of a machine that is not a member
+   * yet: it does not know what it is missing.
+   */
+  #logChange(nowMs: number, sight: QuorumSight): void {
     const alarm = alarmsOf(sight).find(({ kind }) => kind !== "copies_1")
     const kind = alarm?.kind ?? ""
-    if (!sight.holdsState || kind === this.#logged) {
+    if (kind !== this.#seen) {
+      this.#seen = kind
+      this.#seenSince = nowMs
+    }
+    const isPast = nowMs - Math.max(this.#seenSince, this.#holdsStateSince) >= this.#options.graceMs
+    if (!sight.holdsState || !isPast || kind === this.#logged) {
       return
     }
     this.#logged = kind

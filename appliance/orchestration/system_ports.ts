@@ -9,7 +9,7 @@ import type { DigestFunction, RandomU32 } from "../types/contracts.ts"
 const DIGEST_DIGITS = 32
 const RANDOM_WORDS = 256
 
-/** Up to so many bytes are copied behind their prefix and hashed in one call, which saves a Hash object and its garbage. */
+/** Up to so many bytes are copied behind their prefix and hashed in one call: no Hash object, and no garbage of one. */
 const DIGEST_COPIED_BYTES_MAX = 4 * 1024
 const DIGEST_PREFIX_BYTES_MAX = 1024
 const scratch = Buffer.alloc(DIGEST_PREFIX_BYTES_MAX + DIGEST_COPIED_BYTES_MAX)

@@ -1905,12 +1905,14 @@ export class Replica {
    * foundations cannot both have heard the other agree: the later change of the two lies behind the other's question.
    */
   #mayForm(): boolean {
-    if (!this.#mayFound() || this.#probes.count !== this.#founders - 1) {
+    const probes = this.#probes.all()
+    const founders = probes.filter((probe) => probe.from < this.#founders)
+    if (!this.#mayFound() || founders.length !== this.#founders - 1) {
       return false
     }
-    return this.#probes.all().every((probe) => {
-      return probe.status === "blank" && probe.token === this.#token && this.#wouldFoundWith(probe.cv)
-    })
+    // A machine beyond the founders has no say, unless it remembers.
+    const areBlank = probes.every((probe) => probe.status === "blank")
+    return areBlank && founders.every((probe) => probe.token === this.#token && this.#wouldFoundWith(probe.cv))
   }
 
   #form(): void {

@@ -84,8 +84,9 @@ export class Cluster {
     )
     this.#deaths = new Uint32Array(limits.slots_max)
     for (let slot = 0; slot < machines; slot += 1) {
-      // Spare machines come once the cluster is founded.
-      this.#bootAt[slot] = slot < this.setup.voters ? random.below(500) : random.between(2_000, 6_000)
+      // Spare machines come with the founders, or long after them.
+      const isLate = slot >= this.setup.voters && random.chance(1, 2)
+      this.#bootAt[slot] = isLate ? random.between(2_000, 6_000) : random.below(500)
     }
     const isDirect = options.mode === "hold_back"
     for (let id = 0; id < clients; id += 1) {

@@ -61,11 +61,16 @@ export class Cluster {
       return { replica, data, api }
     })
     const cluster = new Cluster({ checkout, ports, nodeFlags })
-    for (let slot = 0; slot < VOTERS; slot += 1) {
-      cluster.boot(slot)
+    try {
+      for (let slot = 0; slot < VOTERS; slot += 1) {
+        cluster.boot(slot)
+      }
+      await cluster.untilWhole()
+      return cluster
+    } catch (error) {
+      await cluster.close()
+      throw error
     }
-    await cluster.untilWhole()
-    return cluster
   }
 
   /** A blank process in the slot. */
@@ -171,8 +176,10 @@ export class Cluster {
   async until(what: string, condition: () => Promise<boolean>): Promise<void> {
     const end = performance.now() + READY_MS_MAX
     while (!(await condition())) {
-      if (performance.now() >= end) {
-        throw new Error(`not within ${READY_MS_MAX} ms: ${what}\n${this.#logs()}`)
+      const isDead = this.#machines.some((machine) => machine !== undefined && machine.child.exitCode !== null)
+      if (isDead || performance.now() >= end) {
+        const why = isDead ? "a process ended" : `${READY_MS_MAX} ms are over`
+        throw new Error(`${why} before ${what}\n${this.#logs()}`)
       }
       await sleep(POLL_MS)
     }

@@ -46,5 +46,7 @@ process.on("message", () => {
   longestMs = 0
   process.send?.(costs)
 })
+// Whoever measures is gone, however it ended: nothing of a run stays behind.
+process.on("disconnect", () => process.exit(0))
 // The channel must not keep a process alive that wants to end.
 process.channel?.unref()

@@ -1911,8 +1911,11 @@ export class Replica {
       return false
     }
     // A machine beyond the founders has no say, unless it remembers.
-    const areBlank = probes.every((probe) => probe.status === "blank")
-    return areBlank && founders.every((probe) => probe.token === this.#token && this.#wouldFoundWith(probe.cv))
+    const isRemembered = probes.some((probe) => probe.status === "operational" || probe.status === "standby")
+    const agrees = (probe: MessageOf<"probe_ok">): boolean => {
+      return probe.status === "blank" && probe.token === this.#token && this.#wouldFoundWith(probe.cv)
+    }
+    return !isRemembered && founders.every(agrees)
   }
 
   #form(): void {

@@ -61,7 +61,8 @@ export class Salvage {
     this.#layout = arenaLayout(options.limits)
     assert(arena.length === this.#layout.bytes, "salvage: the arena is as long as its layout")
     this.#view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength)
-    this.#kv = new KeyValues({ view: this.#view, layout: this.#layout, limits: options.limits })
+    const pages = { willWrite: () => assert(false, "salvage: nothing is written") }
+    this.#kv = new KeyValues({ view: this.#view, layout: this.#layout, limits: options.limits, pages })
     this.#commit = options.commit()
   }
 

@@ -18,6 +18,7 @@
  *      512    2  bytes of the configuration of the epoch, 0 in the founding one
  *      514  128  the configuration (replication/configuration.ts knows what it says)
  *      648    8  wall time less cluster time, milliseconds, plus one; 0 before the first word on it
+ *      656    8  op of the last checkpoint, 0 before the first
  *
  * Plane: data.
  */
@@ -26,7 +27,7 @@ import { CONFIGURATION_BYTES_MAX } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint } from "../types/limits.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
 
-const PAGE_BYTES = 4096
+export const PAGE_BYTES = 4096
 const MAGIC = 0x4c44_4e4d
 const FORMAT_VERSION = 1
 
@@ -46,6 +47,7 @@ export const HeaderOffset = {
   configuration_bytes: 512,
   configuration: 514,
   wall_offset: 648,
+  checkpoint: 656,
 } as const
 
 /** Size classes of slab blocks: steps of a quarter, so at most a fifth of a block is waste. */

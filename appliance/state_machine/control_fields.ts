@@ -4,14 +4,17 @@
  */
 import { assert } from "../types/assert.ts"
 import { CONFIGURATION_BYTES_MAX, WALL_CLOCK_BYTES, WALL_CLOCK_STEP_MS_MAX } from "../types/contracts.ts"
-import { getU53, HeaderOffset, setU53 } from "./arena.ts"
+import { getU53, HeaderOffset, PAGE_BYTES, setU53 } from "./arena.ts"
+import type { PageWrites } from "./pages.ts"
 
 export class ControlFields {
   readonly #arena: Uint8Array
   readonly #view: DataView
+  readonly #pages: PageWrites
 
-  constructor(arena: Uint8Array) {
+  constructor(arena: Uint8Array, pages: PageWrites) {
     this.#arena = arena
+    this.#pages = pages
     this.#view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength)
   }
 
@@ -23,6 +26,7 @@ export class ControlFields {
   setConfiguration(body: Uint8Array, start: number, end: number): void {
     const bytes = end - start
     assert(bytes <= CONFIGURATION_BYTES_MAX, "control fields: a configuration is bounded")
+    this.#pages.willWrite(0, PAGE_BYTES)
     this.#view.setUint16(HeaderOffset.configuration_bytes, bytes, true)
     this.#arena.set(body.subarray(start, end), HeaderOffset.configuration)
     // Nothing of a longer predecessor stays: the bytes are a function of the ops alone.
@@ -42,6 +46,17 @@ export class ControlFields {
     const wanted = Math.max(wall - timestamp, 0)
     const known = this.wallOffset() ?? wanted
     const step = Math.min(Math.max(wanted - known, -WALL_CLOCK_STEP_MS_MAX), WALL_CLOCK_STEP_MS_MAX)
+    this.#pages.willWrite(0, PAGE_BYTES)
     setU53(this.#view, HeaderOffset.wall_offset, known + step + 1)
+  }
+
+  /** The op of the last checkpoint. */
+  checkpointOp(): number {
+    return getU53(this.#view, HeaderOffset.checkpoint)
+  }
+
+  setCheckpoint(op: number): void {
+    this.#pages.willWrite(0, PAGE_BYTES)
+    setU53(this.#view, HeaderOffset.checkpoint, op)
   }
 }

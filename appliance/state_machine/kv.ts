@@ -17,10 +17,11 @@
  */
 import { assert } from "../types/assert.ts"
 import { crc32 } from "../types/checksum.ts"
-import type { ClusterLimits } from "../types/limits.ts"
-import { type ArenaLayout, getU53, HeaderOffset, KV_ENTRY_BYTES, setU53 } from "./arena.ts"
+import { type ArenaLayout, getU53, HeaderOffset, KV_ENTRY_BYTES, PAGE_BYTES, setU53 } from "./arena.ts"
 import { copyBytes } from "./copy_bytes.ts"
+import type { PageWrites } from "./pages.ts"
 import { BLOCK_NONE, Slab } from "./slab.ts"
+import type { TableOptions } from "./table_options.ts"
 
 export const ENTRY_NONE = -1
 
@@ -48,14 +49,16 @@ export class KeyValues {
   readonly #entriesMax: number
   readonly #mask: number
   readonly #slab: Slab
+  readonly #pages: PageWrites
 
-  constructor(options: { readonly view: DataView; readonly layout: ArenaLayout; readonly limits: ClusterLimits }) {
+  constructor(options: TableOptions) {
     this.#view = options.view
     this.#bytes = new Uint8Array(options.view.buffer, options.view.byteOffset, options.view.byteLength)
     this.#layout = options.layout
     this.#entriesMax = options.limits.kv_entries_max
     this.#mask = options.layout.kv_index_slots - 1
-    this.#slab = new Slab(options.view, options.layout)
+    this.#slab = new Slab(options)
+    this.#pages = options.pages
   }
 
   /** Keys stored, expired ones that no pulse has removed yet included. */
@@ -165,10 +168,13 @@ export class KeyValues {
     } else {
       // In place: what the shorter value leaves behind is zeroed.
       const oldEnd = block + keyBytes + this.valueBytes(entry)
+      this.#pages.willWrite(block, Math.max(oldEnd, block + 1))
       this.#bytes.fill(0, Math.min(block + keyBytes + valueBytes, oldEnd), oldEnd)
     }
     const target = isNew ? this.#takeEntry(put.hash) : entry
     const at = this.#at(target)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
+    this.#pages.willWrite(block, block + keyBytes + valueBytes)
     this.#view.setUint16(at + 4, keyBytes, true)
     this.#view.setUint8(at + 6, sizeClass)
     this.#view.setUint32(at + 8, valueBytes, true)
@@ -188,6 +194,8 @@ export class KeyValues {
     this.#setDeadline(entry, 0)
     this.#removeFromIndex(entry)
     this.#slab.free(this.#view.getUint32(at + 12, true), this.#view.getUint8(at + 6))
+    this.#pages.willWrite(0, PAGE_BYTES)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     this.#bytes.fill(0, at, at + KV_ENTRY_BYTES)
     this.#view.setUint32(at + 12, this.#view.getUint32(HeaderOffset.kv_free, true), true)
     this.#view.setUint32(HeaderOffset.kv_free, entry + 1, true)
@@ -232,6 +240,7 @@ export class KeyValues {
   }
 
   #takeEntry(hash: number): number {
+    this.#pages.willWrite(0, PAGE_BYTES)
     let entry = this.#view.getUint32(HeaderOffset.kv_free, true) - 1
     if (entry >= 0) {
       this.#view.setUint32(HeaderOffset.kv_free, this.#view.getUint32(this.#at(entry) + 12, true), true)
@@ -241,6 +250,7 @@ export class KeyValues {
       this.#view.setUint32(HeaderOffset.kv_used, entry + 1, true)
     }
     const at = this.#at(entry)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     this.#bytes.fill(0, at, at + KV_ENTRY_BYTES)
     this.#view.setUint32(at, hash, true)
     this.#view.setUint8(at + 7, 1)
@@ -279,7 +289,9 @@ export class KeyValues {
   }
 
   #setIndex(slot: number, entry: number): void {
-    this.#view.setUint32(this.#layout.kv_index + slot * 4, entry + 1, true)
+    const at = this.#layout.kv_index + slot * 4
+    this.#pages.willWrite(at, at + 4)
+    this.#view.setUint32(at, entry + 1, true)
   }
 
   // ---------------------------------------------------------------- deadlines: a binary heap of entries
@@ -293,8 +305,16 @@ export class KeyValues {
   }
 
   #setHeap(place: number, entry: number): void {
-    this.#view.setUint32(this.#layout.kv_heap + place * 4, entry, true)
-    this.#view.setUint32(this.#at(entry) + 24, place + 1, true)
+    const at = this.#layout.kv_heap + place * 4
+    this.#pages.willWrite(at, at + 4)
+    this.#view.setUint32(at, entry, true)
+    this.#setPlace(entry, place + 1)
+  }
+
+  #setPlace(entry: number, place: number): void {
+    const at = this.#at(entry)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
+    this.#view.setUint32(at + 24, place, true)
   }
 
   /** Order of the heap: by deadline, then by entry, so that equal deadlines leave in one order everywhere. */
@@ -310,8 +330,10 @@ export class KeyValues {
     if (place >= 0) {
       this.#removeFromHeap(place)
     }
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     setU53(this.#view, at + 16, deadline)
     if (deadline !== 0) {
+      this.#pages.willWrite(0, PAGE_BYTES)
       const count = this.#heapCount()
       this.#view.setUint32(HeaderOffset.heap_count, count + 1, true)
       this.#setHeap(count, entry)
@@ -323,9 +345,12 @@ export class KeyValues {
     const last = this.#heapCount() - 1
     const gone = this.#heapAt(place)
     const moved = this.#heapAt(last)
+    const lastAt = this.#layout.kv_heap + last * 4
+    this.#pages.willWrite(0, PAGE_BYTES)
+    this.#pages.willWrite(lastAt, lastAt + 4)
     this.#view.setUint32(HeaderOffset.heap_count, last, true)
-    this.#view.setUint32(this.#layout.kv_heap + last * 4, 0, true)
-    this.#view.setUint32(this.#at(gone) + 24, 0, true)
+    this.#view.setUint32(lastAt, 0, true)
+    this.#setPlace(gone, 0)
     if (place !== last) {
       this.#setHeap(place, moved)
       this.#siftDown(place)

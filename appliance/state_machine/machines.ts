@@ -1,17 +1,19 @@
 /** The table `machines`: records (machine_record.ts) in the order of their first put. Plane: control. */
 import { assert } from "../types/assert.ts"
-import type { ClusterLimits } from "../types/limits.ts"
-import type { ArenaLayout } from "./arena.ts"
+import type { PageWrites } from "./pages.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
+import type { TableOptions } from "./table_options.ts"
 
 export const MACHINE_NONE = -1
 
 export class Machines {
   readonly #bytes: Uint8Array
+  readonly #pages: PageWrites
   readonly #start: number
   readonly #machinesMax: number
 
-  constructor(options: { readonly view: DataView; readonly layout: ArenaLayout; readonly limits: ClusterLimits }) {
+  constructor(options: TableOptions) {
+    this.#pages = options.pages
     this.#bytes = new Uint8Array(options.view.buffer, options.view.byteOffset, options.view.byteLength)
     this.#start = options.layout.machines
     this.#machinesMax = options.limits.machines_max
@@ -48,6 +50,7 @@ export class Machines {
     if (target >= this.#machinesMax) {
       return false
     }
+    this.#pages.willWrite(this.offset(target), this.offset(target) + MACHINE_RECORD_BYTES)
     this.#bytes.set(body.subarray(valueStart, valueStart + MACHINE_RECORD_BYTES), this.offset(target))
     assert(this.#bytes[this.offset(target)] !== 0, "machines: a stored record has an id")
     return true

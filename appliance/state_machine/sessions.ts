@@ -13,9 +13,10 @@
  * Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import type { ClusterLimits } from "../types/limits.ts"
-import { type ArenaLayout, getU53, SESSION_HEAD_BYTES, setU53 } from "./arena.ts"
+import { getU53, SESSION_HEAD_BYTES, setU53 } from "./arena.ts"
 import { copyBytes } from "./copy_bytes.ts"
+import type { PageWrites } from "./pages.ts"
+import type { TableOptions } from "./table_options.ts"
 
 const CLIENT_ID_BYTES = 16
 export const SESSION_NONE = -1
@@ -23,13 +24,15 @@ export const SESSION_NONE = -1
 export class Sessions {
   readonly #bytes: Uint8Array
   readonly #view: DataView
+  readonly #pages: PageWrites
   readonly #start: number
   readonly #stride: number
   readonly #count: number
   readonly #replyBytesMax: number
 
-  constructor(options: { readonly view: DataView; readonly layout: ArenaLayout; readonly limits: ClusterLimits }) {
+  constructor(options: TableOptions) {
     this.#view = options.view
+    this.#pages = options.pages
     this.#bytes = new Uint8Array(options.view.buffer, options.view.byteOffset, options.view.byteLength)
     this.#start = options.layout.sessions
     this.#stride = options.layout.session_bytes
@@ -69,6 +72,7 @@ export class Sessions {
     }
     assert(target !== SESSION_NONE, "sessions: a full table evicts its oldest")
     const at = this.#start + target * this.#stride
+    this.#pages.willWrite(at, at + this.#stride)
     this.#bytes.fill(0, at, at + this.#stride)
     setU53(this.#view, at, op)
     this.#bytes.set(body.subarray(start, start + CLIENT_ID_BYTES), at + 8)
@@ -91,6 +95,7 @@ export class Sessions {
     assert(replyBytes <= this.#replyBytesMax, "sessions: a reply is bounded")
     const at = this.#start + index * this.#stride
     const before = this.#view.getUint32(at + 40, true)
+    this.#pages.willWrite(at, at + SESSION_HEAD_BYTES + Math.max(before, replyBytes))
     setU53(this.#view, at + 24, committed.request)
     setU53(this.#view, at + 32, committed.op)
     this.#view.setUint32(at + 40, replyBytes, true)

@@ -14,7 +14,9 @@
  * Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import { type ArenaLayout, HeaderOffset, SLAB_PAGE_HEAD_BYTES } from "./arena.ts"
+import { type ArenaLayout, HeaderOffset, PAGE_BYTES, SLAB_PAGE_HEAD_BYTES } from "./arena.ts"
+import type { PageWrites } from "./pages.ts"
+import type { TableOptions } from "./table_options.ts"
 
 export const BLOCK_NONE = -1
 
@@ -22,11 +24,13 @@ export class Slab {
   readonly #bytes: Uint8Array
   readonly #view: DataView
   readonly #layout: ArenaLayout
+  readonly #pages: PageWrites
 
-  constructor(view: DataView, layout: ArenaLayout) {
+  constructor({ view, layout, pages }: TableOptions) {
     this.#view = view
     this.#bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
     this.#layout = layout
+    this.#pages = pages
   }
 
   /** The smallest class whose blocks hold `bytes`. */
@@ -55,11 +59,12 @@ export class Slab {
         return BLOCK_NONE
       }
     }
-    const head = this.#pageHead(page)
+    const head = this.#changePageHead(page)
     const freed = this.#view.getUint16(head + 6, true)
     let block = freed - 1
     if (freed > 0) {
       const at = this.#blockAt(page, block, sizeClass)
+      this.#pages.willWrite(at, at + 2)
       this.#view.setUint16(head + 6, this.#view.getUint16(at, true), true)
       this.#view.setUint16(at, 0, true)
     } else {
@@ -80,12 +85,13 @@ export class Slab {
     const { slab, slab_page_bytes } = this.#layout
     const page = Math.floor((offset - slab) / slab_page_bytes)
     const block = (offset - slab - page * slab_page_bytes) / this.#classBytes(sizeClass)
-    const head = this.#pageHead(page)
+    const head = this.#changePageHead(page)
     assert(this.#view.getUint8(head) === sizeClass + 1, "slab: a block is freed to its own class")
     assert(Number.isInteger(block), "slab: an offset is a block's")
     if (this.#isFull(head, sizeClass)) {
       this.#link(page, sizeClass)
     }
+    this.#pages.willWrite(offset, offset + this.#classBytes(sizeClass))
     this.#bytes.fill(0, offset, offset + this.#classBytes(sizeClass))
     this.#view.setUint16(offset, this.#view.getUint16(head + 6, true), true)
     this.#view.setUint16(head + 6, block + 1, true)
@@ -99,6 +105,7 @@ export class Slab {
   }
 
   #takePage(sizeClass: number): number {
+    this.#pages.willWrite(0, PAGE_BYTES)
     let page = this.#view.getUint32(HeaderOffset.slab_free, true) - 1
     if (page >= 0) {
       this.#view.setUint32(HeaderOffset.slab_free, this.#view.getUint32(this.#pageHead(page) + 8, true), true)
@@ -109,7 +116,7 @@ export class Slab {
       }
       this.#view.setUint32(HeaderOffset.slab_used, page + 1, true)
     }
-    const head = this.#pageHead(page)
+    const head = this.#changePageHead(page)
     this.#bytes.fill(0, head, head + SLAB_PAGE_HEAD_BYTES)
     this.#view.setUint8(head, sizeClass + 1)
     this.#link(page, sizeClass)
@@ -118,8 +125,10 @@ export class Slab {
 
   #givePage(page: number): void {
     const start = this.#layout.slab + page * this.#layout.slab_page_bytes
+    this.#pages.willWrite(0, PAGE_BYTES)
+    this.#pages.willWrite(start, start + this.#layout.slab_page_bytes)
     this.#bytes.fill(0, start, start + this.#layout.slab_page_bytes)
-    const head = this.#pageHead(page)
+    const head = this.#changePageHead(page)
     this.#bytes.fill(0, head, head + SLAB_PAGE_HEAD_BYTES)
     this.#view.setUint32(head + 8, this.#view.getUint32(HeaderOffset.slab_free, true), true)
     this.#view.setUint32(HeaderOffset.slab_free, page + 1, true)
@@ -127,21 +136,23 @@ export class Slab {
 
   #link(page: number, sizeClass: number): void {
     const first = this.#view.getUint32(this.#classHead(sizeClass), true)
-    const head = this.#pageHead(page)
+    const head = this.#changePageHead(page)
+    this.#pages.willWrite(0, PAGE_BYTES)
     this.#view.setUint32(head + 8, first, true)
     this.#view.setUint32(head + 12, 0, true)
     if (first > 0) {
-      this.#view.setUint32(this.#pageHead(first - 1) + 12, page + 1, true)
+      this.#view.setUint32(this.#changePageHead(first - 1) + 12, page + 1, true)
     }
     this.#view.setUint32(this.#classHead(sizeClass), page + 1, true)
   }
 
   #unlink(page: number, sizeClass: number): void {
-    const head = this.#pageHead(page)
+    const head = this.#changePageHead(page)
+    this.#pages.willWrite(0, PAGE_BYTES)
     const next = this.#view.getUint32(head + 8, true)
     const previous = this.#view.getUint32(head + 12, true)
     if (previous > 0) {
-      this.#view.setUint32(this.#pageHead(previous - 1) + 8, next, true)
+      this.#view.setUint32(this.#changePageHead(previous - 1) + 8, next, true)
     } else {
       assert(
         this.#view.getUint32(this.#classHead(sizeClass), true) === page + 1,
@@ -150,7 +161,7 @@ export class Slab {
       this.#view.setUint32(this.#classHead(sizeClass), next, true)
     }
     if (next > 0) {
-      this.#view.setUint32(this.#pageHead(next - 1) + 12, previous, true)
+      this.#view.setUint32(this.#changePageHead(next - 1) + 12, previous, true)
     }
     this.#view.setUint32(head + 8, 0, true)
     this.#view.setUint32(head + 12, 0, true)
@@ -163,6 +174,13 @@ export class Slab {
 
   #classHead(sizeClass: number): number {
     return HeaderOffset.class_heads + sizeClass * 4
+  }
+
+  /** As #pageHead, for who is about to write it. */
+  #changePageHead(page: number): number {
+    const head = this.#pageHead(page)
+    this.#pages.willWrite(head, head + SLAB_PAGE_HEAD_BYTES)
+    return head
   }
 
   #pageHead(page: number): number {

@@ -6,7 +6,16 @@
 import { assert } from "../types/assert.ts"
 import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
-import { arenaLayout, type ArenaLayout, formatArena, getU53, HeaderOffset, isArena, setU53 } from "./arena.ts"
+import {
+  arenaLayout,
+  type ArenaLayout,
+  formatArena,
+  getU53,
+  HeaderOffset,
+  isArena,
+  PAGE_BYTES,
+  setU53,
+} from "./arena.ts"
 import { BatchForm, batchForm, BatchReader, isCommand, isMachinePut } from "./batch_reader.ts"
 import { CommandCode, CommandFlag, ResultError, ResultKind } from "./command.ts"
 import { ControlFields } from "./control_fields.ts"
@@ -14,6 +23,7 @@ import { copyBytes } from "./copy_bytes.ts"
 import { ENTRY_NONE, hashKey, KeyValues, PutStatus } from "./kv.ts"
 import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
 import { MACHINE_NONE, Machines } from "./machines.ts"
+import { ArenaPages, pagesBytes } from "./pages.ts"
 import { SESSION_NONE, Sessions } from "./sessions.ts"
 
 /** A refusal needs two bytes of the reply: every command keeps as much for each that follows it. */
@@ -26,7 +36,26 @@ const TOUCHED_COMMANDS_MIN = 8
 /** Decimal digits that always fit a safe integer. */
 const SAFE_DIGITS = 15
 
-export type ArenaOptions = { readonly limits: ClusterLimits; readonly arena: Uint8Array }
+export type ArenaOptions = {
+  readonly limits: ClusterLimits
+  /** Zeros, or a whole arena. */
+  readonly arena: Uint8Array
+  /** What is noted of each page: pageNotesBytes(limits). Made here when absent, as `pool` is. */
+  readonly notes?: Uint8Array
+  /** Room for pages of a checkpoint that change while it is used. */
+  readonly pool?: Uint8Array
+}
+
+/** Of an arena, so much is set aside for pages of a checkpoint that change while it is used. */
+const POOL_PART = 8
+
+export function pageNotesBytes(limits: ClusterLimits): number {
+  return pagesBytes(arenaLayout(limits).bytes / PAGE_BYTES)
+}
+
+export function pagePoolBytes(limits: ClusterLimits): number {
+  return Math.ceil(arenaLayout(limits).bytes / PAGE_BYTES / POOL_PART) * PAGE_BYTES
+}
 
 /** A state machine over a zeroed arena of arenaBytes(limits) bytes; formats it. */
 export function createStateMachine(options: ArenaOptions): ArenaStateMachine {
@@ -35,6 +64,7 @@ export function createStateMachine(options: ArenaOptions): ArenaStateMachine {
 
 export class ArenaStateMachine implements StateMachine {
   readonly arena: Uint8Array
+  readonly pages: ArenaPages
   /** Reads that found a CRC that does not fit: counted per machine, so outside the arena. */
   corruptReads = 0
   readonly #limits: ClusterLimits
@@ -76,12 +106,25 @@ export class ArenaStateMachine implements StateMachine {
     assert(options.arena.length === this.#layout.bytes, "state machine: the arena is as long as its layout")
     this.arena = options.arena
     this.#view = new DataView(options.arena.buffer, options.arena.byteOffset, options.arena.byteLength)
-    formatArena(this.#view, options.limits)
-    const table = { view: this.#view, layout: this.#layout, limits: options.limits }
+    this.pages = new ArenaPages({
+      arena: options.arena,
+      pageBytes: PAGE_BYTES,
+      memory: options.notes ?? new Uint8Array(pageNotesBytes(options.limits)),
+      pool: options.pool ?? new Uint8Array(pagePoolBytes(options.limits)),
+    })
+    if (isArena(this.#view, options.limits)) {
+      this.pages.rebuild()
+    } else {
+      this.pages.willWrite(0, PAGE_BYTES)
+      formatArena(this.#view, options.limits)
+      this.pages.freeze()
+      this.pages.takeDigests(this.pages.count)
+    }
+    const table = { view: this.#view, layout: this.#layout, limits: options.limits, pages: this.pages }
     this.#sessions = new Sessions(table)
     this.#machines = new Machines(table)
     this.#kv = new KeyValues(table)
-    this.#control = new ControlFields(options.arena)
+    this.#control = new ControlFields(options.arena, this.pages)
     this.#hashes = new Uint32Array(options.limits.batch_commands_max)
     this.#places = new Int32Array(options.limits.batch_commands_max)
     this.#reply = this.#decimal
@@ -98,6 +141,10 @@ export class ArenaStateMachine implements StateMachine {
 
   configuration(): Uint8Array {
     return this.#control.configuration()
+  }
+
+  checkpointOp(): number {
+    return this.#control.checkpointOp()
   }
 
   wallOffset(): number | undefined {
@@ -152,6 +199,7 @@ export class ArenaStateMachine implements StateMachine {
   apply(operation: CommittedOperation, body: Uint8Array, start: number, end: number, reply: Uint8Array): number {
     assert(operation.op === this.commit() + 1, "state machine: ops are applied in order")
     assert(operation.timestamp >= this.timestamp(), "state machine: cluster time never falls")
+    this.pages.willWrite(0, PAGE_BYTES)
     setU53(this.#view, HeaderOffset.commit, operation.op)
     setU53(this.#view, HeaderOffset.timestamp, operation.timestamp)
     this.#beginReply(reply, this.#limits.session_reply_bytes_max)
@@ -163,11 +211,20 @@ export class ArenaStateMachine implements StateMachine {
       this.#control.setConfiguration(body, start, end)
     } else if (operation.operation === Operation.wall_clock) {
       this.#control.setWallClock(operation.timestamp, body, start, end)
+    } else if (operation.operation === Operation.checkpoint) {
+      this.#checkpoint(operation.op)
     } else {
       this.#applyBatch(operation, body, start, end)
     }
     assert(this.commit() === operation.op, "state machine: an applied op is the commit number")
     return this.#replyAt
+  }
+
+  /** The image is of the state after this op: nothing else may change before the next. */
+  #checkpoint(op: number): void {
+    this.#control.setCheckpoint(op)
+    this.pages.takeDigests(this.pages.count)
+    this.pages.freeze()
   }
 
   #applyBatch(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {

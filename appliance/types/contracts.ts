@@ -3,6 +3,8 @@
  * Inner modules import nothing from `node:`; whoever composes them brings these. Plane: control.
  */
 
+import type { FingerprintSink } from "./fingerprint.ts"
+
 /** 128 bits of SHA-256, as 32 hexadecimal digits. */
 export type Digest = string
 
@@ -34,6 +36,8 @@ export const Operation = {
   reconfigure: 4,
   /** The primary's word on wall time, clamped; the body is WALL_CLOCK_BYTES: milliseconds since 1970, low u32 first. */
   wall_clock: 5,
+  /** The state after it is a checkpoint: every machine freezes the same pages (rule 22). The body is empty. */
+  checkpoint: 6,
 } as const
 export type Operation = (typeof Operation)[keyof typeof Operation]
 
@@ -55,6 +59,46 @@ export const SessionState = {
   known: 1,
 } as const
 export type SessionState = (typeof SessionState)[keyof typeof SessionState]
+
+/**
+ * The arena as pages of fixed size, and the last checkpoint among them: the *image*. Until the next `freeze` its pages
+ * can be had although writes go on, as long as there is room for those that change.
+ */
+export interface StatePages {
+  readonly count: number
+  readonly pageBytes: number
+  /** The image's digests, page by page; complete when nothing is pending. A transfer may write it, before `adopt`. */
+  readonly table: Uint8Array
+  /** Pages of the image whose digests have not been taken yet. */
+  readonly pending: number
+  /** Pages that have changed since the image. */
+  readonly changed: number
+  /** False once a page of the image has changed for which there was no room. */
+  readonly isWhole: boolean
+  /** The page that the next `scrub` begins with. */
+  readonly scrubAt: number
+
+  /** What the arena holds now becomes the image; nothing of the one before may be pending. O(pages changed). */
+  freeze(): void
+  /** Takes at most so many digests. */
+  takeDigests(pagesMax: number): void
+  /** The image's identity, over `prefix` and all digests; nothing may be pending. */
+  root(digest: DigestFunction, prefix: string): Digest
+  /** Copies a page of the image into `target` from `at`; false when it is lost. */
+  copyFrozen(page: number, target: Uint8Array, at: number): boolean
+  /** Looks at the next pages, at most so many: the first that has changed although nobody wrote it, or -1. */
+  scrub(pagesMax: number): number
+
+  /** True when the arena's page, as it is now, has the digest that is in the table. */
+  isAs(page: number): boolean
+  /** Overwrites a page; true when it is then as the table says. */
+  replace(page: number, source: Uint8Array, at: number): boolean
+  /** The arena is as the table says, every page of it: from now on that is the image. */
+  adopt(): void
+
+  copyFrom(other: StatePages): void
+  fingerprint(sink: FingerprintSink): void
+}
 
 /**
  * The replicated state machine. `apply` is total: it never throws for any body, answers with an error instead,
@@ -100,8 +144,12 @@ export interface StateMachine {
   /** Copies the session's last reply into `reply` from 0; returns its bytes. Only for a known session. */
   sessionReply(session: number, reply: Uint8Array): number
 
+  /** The op of the last checkpoint, which the pages' image is; 0 before the first. */
+  checkpointOp(): number
+
   /** The arena itself: all replicated state and nothing else. Its length never changes. */
   readonly arena: Uint8Array
+  readonly pages: StatePages
   /** Called after `arena` was overwritten by a transfer: drops every cache; true if its bytes are an arena of ours. */
   restored(): boolean
 }

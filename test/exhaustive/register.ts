@@ -4,6 +4,7 @@
  * and what it does with a command is not what is searched here. Plane: control.
  */
 import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../../appliance/types/contracts.ts"
+import { ArenaPages, pagesBytes } from "../../appliance/state_machine/pages.ts"
 import { ARENA_BYTES } from "./limits.ts"
 
 /** The one session; registered before the search begins. */
@@ -15,14 +16,22 @@ const NO_BYTES = new Uint8Array(0)
 
 export class Register implements StateMachine {
   readonly arena: Uint8Array = new Uint8Array(ARENA_BYTES)
+  readonly pages: ArenaPages = new ArenaPages({
+    arena: this.arena,
+    pageBytes: ARENA_BYTES,
+    memory: new Uint8Array(pagesBytes(1)),
+    pool: new Uint8Array(ARENA_BYTES),
+  })
   readonly #view = new DataView(this.arena.buffer)
 
   constructor() {
     this.#view.setUint32(AT.magic, MAGIC, true)
+    this.pages.rebuild()
   }
 
   /** A batch is one byte: the value that the register takes. The reply is that byte. */
   apply(operation: CommittedOperation, body: Uint8Array, start: number, end: number, reply: Uint8Array): number {
+    this.pages.willWrite(0, ARENA_BYTES)
     this.#view.setFloat64(AT.commit, operation.op, true)
     this.#view.setFloat64(AT.timestamp, operation.timestamp, true)
     if (operation.operation !== Operation.batch) {
@@ -56,6 +65,11 @@ export class Register implements StateMachine {
 
   configuration(): Uint8Array {
     return NO_BYTES
+  }
+
+  /** The scopes end before one is due. */
+  checkpointOp(): number {
+    return 0
   }
 
   wallOffset(): number | undefined {

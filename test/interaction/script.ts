@@ -792,6 +792,8 @@ export class Script {
         return "configuration"
       case Operation.wall_clock:
         return "wall clock"
+      case Operation.checkpoint:
+        return "checkpoint"
       default:
         return unreachable(header.operation)
     }

@@ -1,0 +1,259 @@
+/**
+ * The arena as pages: which have changed since the last checkpoint, what the checkpoint's own bytes were, and a digest
+ * of each. Freezing marks pages and copies nothing; a page that is about to change is copied into a bounded pool first,
+ * and its digest is taken then, if the spread-out pass has not come to it yet.
+ *
+ *   clean    as it was at the checkpoint, and its digest is known
+ *   pending  as it was at the checkpoint, its digest is not known yet
+ *   changed  written since: the checkpoint's bytes lie in the pool, or are lost when the pool was full
+ *
+ * Plane: data.
+ */
+import { assert } from "../types/assert.ts"
+import type { Digest, DigestFunction, StatePages } from "../types/contracts.ts"
+import type { FingerprintSink } from "../types/fingerprint.ts"
+import { PAGE_DIGEST_BYTES, pageDigest, type PageDigest } from "./page_digest.ts"
+
+/** Whoever writes to the arena says so before it does. */
+export type PageWrites = { willWrite(start: number, end: number): void }
+
+const PageState = { clean: 0, changed: 1, pending: 2 } as const
+
+export class ArenaPages implements StatePages, PageWrites {
+  readonly count: number
+  readonly pageBytes: number
+  readonly table: Uint8Array
+  readonly #arena: Uint8Array
+  readonly #words: Int32Array
+  readonly #shift: number
+  readonly #digests: Uint32Array
+  readonly #states: Uint8Array
+  /** Pages changed since the checkpoint, in the order of their first change, and those that were before it. */
+  #changed: Int32Array
+  #changedCount = 0
+  #before: Int32Array
+  #beforeCount = 0
+  #beforeAt = 0
+  #pending = 0
+  readonly #pool: Uint8Array
+  readonly #poolPages: number
+  /** Of each page: one more than its place in the pool, 0 for none. */
+  readonly #places: Int32Array
+  #poolUsed = 0
+  #isWhole = true
+  #scrubAt = 0
+  readonly #digest: PageDigest = { low: 0, high: 0 }
+
+  /**
+   * `arena` is whole pages of `pageBytes`, a power of two; `memory` is pagesBytes(count) bytes for what is noted of
+   * each; `pool` holds the bytes of pages that changed since the checkpoint. All three begin as zeros.
+   */
+  constructor(options: {
+    readonly arena: Uint8Array
+    readonly pageBytes: number
+    readonly memory: Uint8Array
+    readonly pool: Uint8Array
+  }) {
+    const { arena, pageBytes, memory, pool } = options
+    const count = arena.length / pageBytes
+    assert(Number.isInteger(count) && count > 0, "pages: the arena is whole pages")
+    assert(pageBytes >= 16 && (pageBytes & (pageBytes - 1)) === 0, "pages: a page is a power of two, 16 bytes or more")
+    assert(arena.byteOffset % 4 === 0 && memory.byteOffset % 4 === 0, "pages: memory is aligned to words")
+    assert(memory.length === pagesBytes(count), "pages: what is noted of each page has its place")
+    this.count = count
+    this.pageBytes = pageBytes
+    this.#arena = arena
+    this.#words = new Int32Array(arena.buffer, arena.byteOffset, arena.length / 4)
+    this.#shift = Math.log2(pageBytes)
+    const { buffer, byteOffset } = memory
+    this.table = new Uint8Array(buffer, byteOffset, count * PAGE_DIGEST_BYTES)
+    this.#digests = new Uint32Array(buffer, byteOffset, count * 2)
+    this.#changed = new Int32Array(buffer, byteOffset + 8 * count, count)
+    this.#before = new Int32Array(buffer, byteOffset + 12 * count, count)
+    this.#places = new Int32Array(buffer, byteOffset + 16 * count, count)
+    this.#states = new Uint8Array(buffer, byteOffset + 20 * count, count)
+    this.#pool = pool
+    this.#poolPages = Math.floor(pool.length / pageBytes)
+    this.#noteZeros()
+  }
+
+  /** Takes the digest of every page as it is: the arena's bytes came from elsewhere, and are the image. */
+  rebuild(): void {
+    for (let page = 0; page < this.count; page += 1) {
+      this.#note(page)
+    }
+    this.adopt()
+  }
+
+  /** Every page of a fresh arena is zeros: one digest is the digest of all. */
+  #noteZeros(): void {
+    pageDigest(this.#words, 0, this.pageBytes / 4, this.#digest)
+    for (let page = 0; page < this.count; page += 1) {
+      this.#digests[2 * page] = this.#digest.low
+      this.#digests[2 * page + 1] = this.#digest.high
+    }
+  }
+
+  get pending(): number {
+    return this.#pending
+  }
+
+  get changed(): number {
+    return this.#changedCount
+  }
+
+  get isWhole(): boolean {
+    return this.#isWhole
+  }
+
+  /** Must be called before the bytes [start, end) of the arena change; end > start. */
+  willWrite(start: number, end: number): void {
+    const last = (end - 1) >>> this.#shift
+    for (let page = start >>> this.#shift; page <= last; page += 1) {
+      if (this.#states[page] !== PageState.changed) {
+        this.#keep(page)
+      }
+    }
+  }
+
+  #keep(page: number): void {
+    assert(page < this.count, "pages: a write lies in the arena")
+    if (this.#states[page] === PageState.pending) {
+      this.#note(page)
+      this.#pending -= 1
+    }
+    if (this.#poolUsed < this.#poolPages) {
+      const start = page << this.#shift
+      this.#pool.set(this.#arena.subarray(start, start + this.pageBytes), this.#poolUsed * this.pageBytes)
+      this.#poolUsed += 1
+      this.#places[page] = this.#poolUsed
+    } else {
+      this.#isWhole = false
+    }
+    this.#states[page] = PageState.changed
+    this.#changed[this.#changedCount] = page
+    this.#changedCount += 1
+  }
+
+  #note(page: number): void {
+    pageDigest(this.#words, (page << this.#shift) >>> 2, this.pageBytes / 4, this.#digest)
+    this.#digests[2 * page] = this.#digest.low
+    this.#digests[2 * page + 1] = this.#digest.high
+  }
+
+  freeze(): void {
+    assert(this.#pending === 0, "pages: every digest of a checkpoint is taken before the next")
+    for (let index = 0; index < this.#changedCount; index += 1) {
+      const page = this.#changed[index] ?? 0
+      this.#states[page] = PageState.pending
+      this.#places[page] = 0
+    }
+    const before = this.#before
+    this.#before = this.#changed
+    this.#beforeCount = this.#changedCount
+    this.#beforeAt = 0
+    this.#pending = this.#changedCount
+    this.#changed = before
+    this.#changedCount = 0
+    this.#poolUsed = 0
+    this.#isWhole = true
+  }
+
+  takeDigests(pagesMax: number): void {
+    for (let taken = 0; taken < pagesMax && this.#pending > 0; this.#beforeAt += 1) {
+      assert(this.#beforeAt < this.#beforeCount, "pages: a page whose digest is due is on the list")
+      const page = this.#before[this.#beforeAt] ?? 0
+      if (this.#states[page] === PageState.pending) {
+        this.#note(page)
+        this.#states[page] = PageState.clean
+        this.#pending -= 1
+        taken += 1
+      }
+    }
+  }
+
+  root(digest: DigestFunction, prefix: string): Digest {
+    assert(this.#pending === 0, "pages: a root needs the digest of every page")
+    return digest(prefix, this.table, 0, this.table.length)
+  }
+
+  copyFrozen(page: number, target: Uint8Array, at: number): boolean {
+    assert(page >= 0 && page < this.count, "pages: a page of the arena")
+    const place = this.#places[page] ?? 0
+    if (this.#states[page] === PageState.changed && place === 0) {
+      return false
+    }
+    const start = place > 0 ? (place - 1) * this.pageBytes : page << this.#shift
+    target.set((place > 0 ? this.#pool : this.#arena).subarray(start, start + this.pageBytes), at)
+    return true
+  }
+
+  scrub(pagesMax: number): number {
+    for (let looked = 0; looked < pagesMax; looked += 1) {
+      const page = this.#scrubAt
+      this.#scrubAt = page + 1 === this.count ? 0 : page + 1
+      if (this.#states[page] === PageState.clean && !this.isAs(page)) {
+        return page
+      }
+    }
+    return -1
+  }
+
+  get scrubAt(): number {
+    return this.#scrubAt
+  }
+
+  isAs(page: number): boolean {
+    pageDigest(this.#words, (page << this.#shift) >>> 2, this.pageBytes / 4, this.#digest)
+    return this.#digests[2 * page] === this.#digest.low && this.#digests[2 * page + 1] === this.#digest.high
+  }
+
+  replace(page: number, source: Uint8Array, at: number): boolean {
+    assert(page >= 0 && page < this.count, "pages: a page of the arena")
+    this.#arena.set(source.subarray(at, at + this.pageBytes), page << this.#shift)
+    return this.isAs(page)
+  }
+
+  adopt(): void {
+    this.#states.fill(PageState.clean)
+    this.#places.fill(0)
+    this.#changedCount = 0
+    this.#beforeCount = 0
+    this.#beforeAt = 0
+    this.#pending = 0
+    this.#poolUsed = 0
+    this.#isWhole = true
+  }
+
+  copyFrom(other: StatePages): void {
+    assert(other instanceof ArenaPages && other.count === this.count, "pages: a copy is of as many pages")
+    this.table.set(other.table)
+    this.#states.set(other.#states)
+    this.#places.set(other.#places)
+    this.#pool.set(other.#pool)
+    this.#changed.set(other.#changed)
+    this.#before.set(other.#before)
+    this.#changedCount = other.#changedCount
+    this.#beforeCount = other.#beforeCount
+    this.#beforeAt = other.#beforeAt
+    this.#pending = other.#pending
+    this.#poolUsed = other.#poolUsed
+    this.#isWhole = other.#isWhole
+    this.#scrubAt = other.#scrubAt
+  }
+
+  fingerprint(sink: FingerprintSink): void {
+    sink("pages.table", this.table)
+    sink("pages.states", this.#states)
+    sink("pages.isWhole", this.#isWhole)
+    sink("pages.pool", this.#pool.subarray(0, this.#poolUsed * this.pageBytes))
+    sink("pages.places", Array.from(this.#places))
+    sink("pages.scrubAt", this.#scrubAt)
+    sink("pages.order", Array.from(this.#before.subarray(this.#beforeAt, this.#beforeCount)))
+  }
+}
+
+/** Bytes of what is noted of `count` pages, padded to words. */
+export function pagesBytes(count: number): number {
+  return count * 20 + Math.ceil(count / 4) * 4
+}

@@ -318,6 +318,8 @@ function isRead(code: number): boolean {
     case CommandCode.db_size:
     case CommandCode.machine_get:
     case CommandCode.machine_list:
+    case CommandCode.record_get:
+    case CommandCode.record_list:
       return true
     default:
       return false

@@ -1,6 +1,7 @@
 /** What a client is told when a command was not done, or nobody knows: the limit and its number. Plane: control. */
 import type { Outage } from "../orchestration/quorum_watch.ts"
 import { ResultError } from "../state_machine/command.ts"
+import { RECORD_TABLES } from "../state_machine/record_tables.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX, REQUEST_TIMEOUT_MS } from "./limits.ts"
 
@@ -50,7 +51,8 @@ export class Texts {
   readonly overflow = "ERR increment or decrement would overflow"
   readonly #entriesFull: string
   readonly #slabFull: string
-  readonly #machinesFull: string
+  /** By ResultError. */
+  readonly #recordsFull: ReadonlyMap<number, string>
 
   constructor(limits: ClusterLimits) {
     this.#limits = limits
@@ -61,7 +63,12 @@ export class Texts {
     this.readReplyTooLong = `ERR read_reply_bytes_max: one answer has at most ${limits.read_reply_bytes_max} bytes`
     this.#entriesFull = `ERR kv_entries_max: at most ${limits.kv_entries_max} keys are stored`
     this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${kv_slab_bytes} bytes of keys and values`
-    this.#machinesFull = `ERR machines_max: at most ${limits.machines_max} machines are known`
+    this.#recordsFull = new Map(
+      RECORD_TABLES.filter(({ full }) => full !== ResultError.malformed).map(({ name, limit, full }) => [
+        full,
+        `ERR ${limit}: the table ${name} holds at most ${limits[limit]} records`,
+      ]),
+    )
   }
 
   /** Of commands that were never sent, or surely refused. */
@@ -99,8 +106,6 @@ export class Texts {
         return this.#entriesFull
       case ResultError.kv_slab_bytes:
         return this.#slabFull
-      case ResultError.machines_max:
-        return this.#machinesFull
       case ResultError.not_an_integer:
         return this.notAnInteger
       case ResultError.overflow:
@@ -110,9 +115,9 @@ export class Texts {
       case ResultError.corrupt:
         return "ERR corrupt: the stored value is not what was written; the machine that answered has a memory fault"
       case ResultError.malformed:
-        return "ERR malformed: the record is none, or another machine's"
+        return "ERR malformed: the record is none, or is another key's"
       default:
-        return `ERR refused: the state machine answered with error ${code}, which this version does not know`
+        return this.#recordsFull.get(code) ?? `ERR refused: error ${code}, which this version does not know`
     }
   }
 }

@@ -12,6 +12,7 @@ import type { Log } from "../replication/log.ts"
 import { arenaLayout, HeaderOffset, type ArenaLayout, KV_ENTRY_BYTES } from "../state_machine/arena.ts"
 import { KeyValues } from "../state_machine/kv.ts"
 import { decodeMachineRecord, MACHINE_RECORD_BYTES } from "../state_machine/machine_record.ts"
+import { TableNumber } from "../state_machine/record_tables.ts"
 import { assert } from "../types/assert.ts"
 import type { StateMachine } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
@@ -143,7 +144,7 @@ export class Salvage {
   }
 
   #machine(): object | undefined {
-    const at = this.#layout.machines + this.#next * MACHINE_RECORD_BYTES
+    const at = (this.#layout.records[TableNumber.machines] ?? 0) + this.#next * MACHINE_RECORD_BYTES
     const isEnd = this.#next >= this.#options.limits.machines_max || this.#view.getUint8(at) === 0
     if (isEnd) {
       this.#begin("kv", 0)

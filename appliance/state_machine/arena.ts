@@ -19,17 +19,18 @@
  *      514  128  the configuration (replication/configuration.ts knows what it says)
  *      648    8  wall time less cluster time, milliseconds, plus one; 0 before the first word on it
  *      656    8  op of the last checkpoint, 0 before the first
+ *      664    8  events ever appended
  *
  * Plane: data.
  */
 import { assert } from "../types/assert.ts"
 import { CONFIGURATION_BYTES_MAX } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint } from "../types/limits.ts"
-import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
+import { RECORD_TABLES } from "./record_tables.ts"
 
 export const PAGE_BYTES = 4096
 const MAGIC = 0x4c44_4e4d
-const FORMAT_VERSION = 1
+const FORMAT_VERSION = 2
 
 export const HeaderOffset = {
   magic: 0,
@@ -48,6 +49,7 @@ export const HeaderOffset = {
   configuration: 514,
   wall_offset: 648,
   checkpoint: 656,
+  event_count: 664,
 } as const
 
 /** Size classes of slab blocks: steps of a quarter, so at most a fifth of a block is waste. */
@@ -63,7 +65,8 @@ export type ArenaLayout = {
   readonly bytes: number
   readonly sessions: number
   readonly session_bytes: number
-  readonly machines: number
+  /** Of each table of records, by its number. They lie without gaps: together they are whole pages. */
+  readonly records: readonly number[]
   readonly kv_entries: number
   readonly kv_index: number
   /** Slots of the index: a power of two, at least twice the entries. */
@@ -89,8 +92,13 @@ export function arenaLayout(limits: ClusterLimits): ArenaLayout {
   }
   const sessionBytes = SESSION_HEAD_BYTES + limits.session_reply_bytes_max
   const sessions = PAGE_BYTES
-  const machines = sessions + roundToPage(limits.sessions_max * sessionBytes)
-  const kvEntries = machines + roundToPage(limits.machines_max * MACHINE_RECORD_BYTES)
+  const records: number[] = []
+  let recordsEnd = sessions + roundToPage(limits.sessions_max * sessionBytes)
+  for (const { recordBytes, limit } of RECORD_TABLES) {
+    records.push(recordsEnd)
+    recordsEnd += recordBytes * limits[limit]
+  }
+  const kvEntries = roundToPage(recordsEnd)
   const kvIndex = kvEntries + roundToPage(limits.kv_entries_max * KV_ENTRY_BYTES)
   const kvHeap = kvIndex + roundToPage(kvIndexSlots * 4)
   const slabHeads = kvHeap + roundToPage(limits.kv_entries_max * 4)
@@ -108,7 +116,7 @@ export function arenaLayout(limits: ClusterLimits): ArenaLayout {
     bytes,
     sessions,
     session_bytes: sessionBytes,
-    machines,
+    records,
     kv_entries: kvEntries,
     kv_index: kvIndex,
     kv_index_slots: kvIndexSlots,
@@ -132,7 +140,7 @@ export function arenaTables(limits: ClusterLimits): ArenaTable[] {
   const starts: readonly (readonly [string, number])[] = [
     ["header", 0],
     ["sessions", layout.sessions],
-    ["machines", layout.machines],
+    ...RECORD_TABLES.map(({ name }, number) => [name, layout.records[number] ?? 0] as const),
     ["kv entries", layout.kv_entries],
     ["kv index", layout.kv_index],
     ["kv deadlines", layout.kv_heap],

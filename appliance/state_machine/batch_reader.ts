@@ -4,7 +4,10 @@
  */
 import { COMMAND_HEADER_BYTES, CommandCode, CommandFlag } from "./command.ts"
 import type { ClusterLimits } from "../types/limits.ts"
-import { isMachineRecord, MACHINE_RECORD_BYTES } from "./machine_record.ts"
+import { EVENT_BODY_BYTES } from "./event_ring.ts"
+import { isMachineRecord } from "./machine_record.ts"
+import { RECORD_KEY_BYTES_MAX } from "./record_table.ts"
+import { recordTable, TableNumber } from "./record_tables.ts"
 
 export class BatchReader {
   code = 0
@@ -102,7 +105,9 @@ function isWrite(code: number): boolean {
     code === CommandCode.set ||
     code === CommandCode.del ||
     code === CommandCode.incr_by ||
-    code === CommandCode.machine_put
+    code === CommandCode.machine_put ||
+    code === CommandCode.record_put ||
+    code === CommandCode.record_remove
   )
 }
 
@@ -122,11 +127,19 @@ export function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
     case CommandCode.db_size:
       return keyBytes === 0 && valueBytes === 0 && reader.flags === 0
     case CommandCode.machine_put:
-      return valueBytes === MACHINE_RECORD_BYTES && reader.flags === 0
+      return reader.flags === 0 && isRecordPut(reader)
     case CommandCode.machine_get:
       return keyBytes >= 1 && valueBytes === 0 && reader.flags === 0
     case CommandCode.machine_list:
-      return keyBytes === 0 && valueBytes === 0 && reader.flags === 0 && reader.argumentHigh === 0
+      return reader.flags === 0 && isRecordList(reader)
+    case CommandCode.record_put:
+      return reader.argument() === 0 && isRecordPut(reader)
+    case CommandCode.record_get:
+      return isRecordGet(reader)
+    case CommandCode.record_remove:
+      return reader.flags !== TableNumber.events && reader.argument() === 0 && isRecordGet(reader)
+    case CommandCode.record_list:
+      return reader.flags !== TableNumber.secrets && isRecordList(reader)
     default:
       return false
   }
@@ -142,16 +155,50 @@ function isSet(reader: BatchReader): boolean {
   return (flags & CommandFlag.expires) === 0 || (argument > 0 && argument <= EXPIRES_MS_MAX)
 }
 
-/** True when a machine_put's value is a record under the key that it names. */
-export function isMachinePut(reader: BatchReader, body: Uint8Array): boolean {
-  const idBytes = body[reader.valueStart] ?? 0
-  if (!isMachineRecord(body, reader.valueStart, reader.valueEnd) || idBytes !== reader.keyEnd - reader.keyStart) {
+/** An event of the right length, or a record under the key that it names itself. Whose record it is is judged apart. */
+function isRecordPut(reader: BatchReader): boolean {
+  const keyBytes = reader.keyEnd - reader.keyStart
+  const valueBytes = reader.valueEnd - reader.valueStart
+  if (reader.flags === TableNumber.events) {
+    return keyBytes === 0 && valueBytes === EVENT_BODY_BYTES
+  }
+  return isRecordKey(keyBytes) && valueBytes === recordTable(reader.flags)?.recordBytes
+}
+
+function isRecordGet(reader: BatchReader): boolean {
+  const keyBytes = reader.keyEnd - reader.keyStart
+  if (reader.valueEnd !== reader.valueStart) {
     return false
   }
-  for (let index = 0; index < idBytes; index += 1) {
-    if (body[reader.valueStart + 1 + index] !== body[reader.keyStart + index]) {
-      return false
-    }
+  if (reader.flags === TableNumber.events) {
+    return keyBytes === 0 && isNumbered(reader)
   }
-  return true
+  return isRecordKey(keyBytes) && recordTable(reader.flags) !== undefined && reader.argument() === 0
+}
+
+function isRecordList(reader: BatchReader): boolean {
+  const isBare = reader.keyEnd === reader.keyStart && reader.valueEnd === reader.valueStart
+  return isBare && recordTable(reader.flags) !== undefined && isNumbered(reader)
+}
+
+function isRecordKey(bytes: number): boolean {
+  return bytes >= 1 && bytes <= RECORD_KEY_BYTES_MAX
+}
+
+/** True when the argument is an index or an event's number. */
+function isNumbered(reader: BatchReader): boolean {
+  return reader.argument() >= 0 && Number.isSafeInteger(reader.argument())
+}
+
+/** True when a put's value is a record of the table under the key that the command names. */
+export function isRecordOfKey(reader: BatchReader, body: Uint8Array, table: number): boolean {
+  const { keyStart, keyEnd, valueStart, valueEnd } = reader
+  if (table === TableNumber.machines && !isMachineRecord(body, valueStart, valueEnd)) {
+    return false
+  }
+  let isEqual = body[valueStart] === keyEnd - keyStart
+  for (let index = 0; isEqual && index < keyEnd - keyStart; index += 1) {
+    isEqual = body[valueStart + 1 + index] === body[keyStart + index]
+  }
+  return isEqual
 }

@@ -5,7 +5,7 @@
  *
  *   offset size
  *        0    1  code                     (CommandCode)
- *        1    1  flags                    (CommandFlag; 0 where none apply)
+ *        1    1  flags                    (CommandFlag; a TableNumber for record_*; 0 where none apply)
  *        2    2  key bytes                (0..key_bytes_max)
  *        4    4  value bytes              (0..value_bytes_max)
  *        8    8  argument, signed 64 bits (delta of incr_by; relative milliseconds of set with `expires`)
@@ -38,6 +38,20 @@ export const CommandCode = {
   machine_get: 17,
   /** Argument: index of the first record wanted. Answers bytes: as many whole records as fit, in table order. */
   machine_list: 18,
+  /**
+   * The same for every table of records (record_tables.ts), whose number stands in the flags. Key: the record's; value:
+   * the whole record. `events` has no keys: its put appends the value's EVENT_BODY_BYTES.
+   */
+  record_put: 24,
+  /** Answers the record or nil. Of an event the argument is its number. */
+  record_get: 25,
+  /** Answers 1 or 0. Not for events. */
+  record_remove: 26,
+  /**
+   * As machine_list; not for secrets. Of events the argument is the first number wanted: answers that and what follows,
+   * from the oldest kept, up to the end of the ring; the next list goes on from there.
+   */
+  record_list: 27,
 } as const
 export type CommandCode = (typeof CommandCode)[keyof typeof CommandCode]
 
@@ -66,7 +80,15 @@ export const ResultError = {
   reply_bytes_max: 6,
   /** The stored value is not what was written: a memory fault of this machine. */
   corrupt: 7,
-  /** A machine_put whose record is none, or is another machine's. */
+  /** A record under another key than its own, or none at all. */
   malformed: 8,
+  /** Tables of records, each by the name of its limit. */
+  leases_max: 16,
+  rules_max: 17,
+  secrets_max: 18,
+  images_max: 19,
+  templates_max: 20,
+  workloads_max: 21,
+  exports_max: 22,
 } as const
 export type ResultError = (typeof ResultError)[keyof typeof ResultError]

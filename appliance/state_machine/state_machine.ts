@@ -16,14 +16,15 @@ import {
   PAGE_BYTES,
   setU53,
 } from "./arena.ts"
-import { BatchForm, batchForm, BatchReader, isCommand, isMachinePut } from "./batch_reader.ts"
+import { BatchForm, batchForm, BatchReader, isCommand, isRecordOfKey } from "./batch_reader.ts"
 import { CommandCode, CommandFlag, ResultError, ResultKind } from "./command.ts"
 import { ControlFields } from "./control_fields.ts"
 import { copyBytes } from "./copy_bytes.ts"
+import { EventRing } from "./event_ring.ts"
 import { ENTRY_NONE, hashKey, KeyValues, PutStatus } from "./kv.ts"
-import { MACHINE_RECORD_BYTES } from "./machine_record.ts"
-import { MACHINE_NONE, Machines } from "./machines.ts"
 import { ArenaPages, pagesBytes } from "./pages.ts"
+import { RECORD_NONE, RecordTable } from "./record_table.ts"
+import { EVENT_RECORD_BYTES, RECORD_TABLES, recordTable, TableNumber } from "./record_tables.ts"
 import { SESSION_NONE, Sessions } from "./sessions.ts"
 
 /** A refusal needs two bytes of the reply: every command keeps as much for each that follows it. */
@@ -68,10 +69,12 @@ export class ArenaStateMachine implements StateMachine {
   /** Reads that found a CRC that does not fit: counted per machine, so outside the arena. */
   corruptReads = 0
   readonly #limits: ClusterLimits
-  readonly #layout: ArenaLayout
+  readonly layout: ArenaLayout
   readonly #view: DataView
   readonly #sessions: Sessions
-  readonly #machines: Machines
+  /** By TableNumber; the place of `events` stays unused. */
+  readonly #records: readonly RecordTable[]
+  readonly #events: EventRing
   readonly #kv: KeyValues
   readonly #control: ControlFields
   readonly #reader = new BatchReader()
@@ -102,8 +105,8 @@ export class ArenaStateMachine implements StateMachine {
 
   constructor(options: ArenaOptions) {
     this.#limits = options.limits
-    this.#layout = arenaLayout(options.limits)
-    assert(options.arena.length === this.#layout.bytes, "state machine: the arena is as long as its layout")
+    this.layout = arenaLayout(options.limits)
+    assert(options.arena.length === this.layout.bytes, "state machine: the arena is as long as its layout")
     this.arena = options.arena
     this.#view = new DataView(options.arena.buffer, options.arena.byteOffset, options.arena.byteLength)
     this.pages = new ArenaPages({
@@ -120,9 +123,10 @@ export class ArenaStateMachine implements StateMachine {
       this.pages.freeze()
       this.pages.takeDigests(this.pages.count)
     }
-    const table = { view: this.#view, layout: this.#layout, limits: options.limits, pages: this.pages }
+    const table = { view: this.#view, layout: this.layout, limits: options.limits, pages: this.pages }
     this.#sessions = new Sessions(table)
-    this.#machines = new Machines(table)
+    this.#records = RECORD_TABLES.map((_, number) => new RecordTable(table, number))
+    this.#events = new EventRing(table)
     this.#kv = new KeyValues(table)
     this.#control = new ControlFields(options.arena, this.pages)
     this.#hashes = new Uint32Array(options.limits.batch_commands_max)
@@ -317,11 +321,16 @@ export class ArenaStateMachine implements StateMachine {
           ? this.#writeError(ResultError.reply_bytes_max)
           : this.#writeInteger(this.#kv.count())
       case CommandCode.machine_put:
-        return this.#machinePut(body)
+      case CommandCode.record_put:
+        return this.#recordPut(body, now)
       case CommandCode.machine_get:
-        return this.#machineGet(body, room)
+      case CommandCode.record_get:
+        return this.#recordGet(body, room)
+      case CommandCode.record_remove:
+        return this.#recordRemove(body, room)
       case CommandCode.machine_list:
-        return this.#machineList(room)
+      case CommandCode.record_list:
+        return this.#recordList(room)
       default:
         return this.#writeError(ResultError.malformed)
     }
@@ -536,41 +545,84 @@ export class ArenaStateMachine implements StateMachine {
     return DECIMAL_BYTES_MAX - at
   }
 
-  // ---------------------------------------------------------------- machines
+  // ---------------------------------------------------------------- tables of records
 
-  #machinePut(body: Uint8Array): void {
-    const reader = this.#reader
-    if (!isMachinePut(reader, body)) {
+  /** The table that the reader's command names; machine_* name theirs by 0 flags. */
+  #recordTable(): RecordTable {
+    const table = this.#records[this.#reader.flags]
+    assert(table !== undefined, "state machine: a well-formed command names a table")
+    return table
+  }
+
+  #recordPut(body: Uint8Array, now: number): void {
+    const { flags, valueStart } = this.#reader
+    if (flags === TableNumber.events) {
+      this.#events.append(this.commit(), now, body, valueStart)
+      return this.#writeKind(ResultKind.ok)
+    }
+    if (!isRecordOfKey(this.#reader, body, flags)) {
       return this.#writeError(ResultError.malformed)
     }
-    const index = this.#machines.find(body, reader.keyStart, reader.keyEnd)
-    if (this.#machines.put(index, body, reader.valueStart)) {
+    if (this.#recordTable().put(body, valueStart)) {
       this.#writeKind(ResultKind.ok)
     } else {
-      this.#writeError(ResultError.machines_max)
+      this.#writeError(recordTable(flags)?.full ?? ResultError.malformed)
     }
   }
 
-  #machineGet(body: Uint8Array, room: number): void {
-    const index = this.#machines.find(body, this.#reader.keyStart, this.#reader.keyEnd)
-    if (index === MACHINE_NONE) {
+  #recordGet(body: Uint8Array, room: number): void {
+    const { flags, keyStart, keyEnd } = this.#reader
+    if (flags === TableNumber.events) {
+      const number = this.#reader.argument()
+      const isHere = number >= this.#events.oldest() && number <= this.#events.newest()
+      return this.#writeRecord(isHere ? this.#events.offset(number) : 0, EVENT_RECORD_BYTES, room)
+    }
+    const table = this.#recordTable()
+    const index = table.find(body, keyStart, keyEnd)
+    this.#writeRecord(index === RECORD_NONE ? 0 : table.offset(index), table.recordBytes, room)
+  }
+
+  /** `start` is 0, where no record is, for nil. */
+  #writeRecord(start: number, bytes: number, room: number): void {
+    if (start === 0) {
       this.#writeKind(ResultKind.nil)
-    } else if (room < BYTES_HEAD + MACHINE_RECORD_BYTES) {
+    } else if (room < BYTES_HEAD + bytes) {
       this.#writeError(ResultError.reply_bytes_max)
     } else {
-      this.#writeBytes(this.#machines.offset(index), MACHINE_RECORD_BYTES)
+      this.#writeBytes(start, bytes)
     }
   }
 
-  #machineList(room: number): void {
-    const first = Math.min(this.#reader.argumentLow, this.#machines.count())
-    const fitting = Math.floor((room - BYTES_HEAD) / MACHINE_RECORD_BYTES)
-    const records = Math.min(this.#machines.count() - first, fitting)
-    if (room < BYTES_HEAD || records < 0) {
-      this.#writeError(ResultError.reply_bytes_max)
-    } else {
-      this.#writeBytes(this.#machines.offset(first), records * MACHINE_RECORD_BYTES)
+  #recordRemove(body: Uint8Array, room: number): void {
+    if (room < INTEGER_BYTES) {
+      return this.#writeError(ResultError.reply_bytes_max)
     }
+    const table = this.#recordTable()
+    const index = table.find(body, this.#reader.keyStart, this.#reader.keyEnd)
+    if (index !== RECORD_NONE) {
+      table.remove(index)
+    }
+    this.#writeInteger(index === RECORD_NONE ? 0 : 1)
+  }
+
+  #recordList(room: number): void {
+    const argument = this.#reader.argument()
+    if (this.#reader.flags === TableNumber.events) {
+      const first = Math.max(argument, this.#events.oldest())
+      return this.#writeRecords(this.#events.offset(first), this.#events.contiguous(first), EVENT_RECORD_BYTES, room)
+    }
+    const table = this.#recordTable()
+    const first = Math.min(argument, table.count())
+    this.#writeRecords(table.offset(first), table.count() - first, table.recordBytes, room)
+  }
+
+  /** As many of `records` as fit. */
+  #writeRecords(start: number, records: number, recordBytes: number, room: number): void {
+    if (room < BYTES_HEAD) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    const fitting = Math.floor((room - BYTES_HEAD) / recordBytes)
+    this.#writeBytes(start, Math.min(records, fitting) * recordBytes)
   }
 
   // ---------------------------------------------------------------- the reply

@@ -38,7 +38,17 @@ export type ClusterLimits = {
   /** Reply of a read-only batch; never stored. */
   readonly read_reply_bytes_max: number
   readonly sessions_max: number
+  /** Records of each table of records (state_machine/record_tables.ts). */
   readonly machines_max: number
+  readonly leases_max: number
+  readonly rules_max: number
+  readonly secrets_max: number
+  readonly images_max: number
+  readonly templates_max: number
+  readonly workloads_max: number
+  /** Events kept: the oldest makes room for the newest. */
+  readonly events_max: number
+  readonly exports_max: number
   readonly kv_entries_max: number
   /** Bytes of the slabs that hold keys and values. */
   readonly kv_slab_bytes: number
@@ -62,6 +72,14 @@ export const CLUSTER_LIMITS: ClusterLimits = {
   read_reply_bytes_max: 1 * MIB,
   sessions_max: 64,
   machines_max: 256,
+  leases_max: 1024,
+  rules_max: 128,
+  secrets_max: 64,
+  images_max: 64,
+  templates_max: 256,
+  workloads_max: 256,
+  events_max: 4096,
+  exports_max: 256,
   kv_entries_max: 131_072,
   kv_slab_bytes: 48 * MIB,
   key_bytes_max: 256,

@@ -1,117 +1,10 @@
 /** The state machine against a plain Map: random batches, deadlines, full tables, and the same bytes everywhere. */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
-import {
-  COMMAND_HEADER_BYTES,
-  CommandCode,
-  CommandFlag,
-  ResultError,
-  ResultKind,
-} from "../../../appliance/state_machine/command.ts"
-import { type ArenaStateMachine, createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
+import { CommandCode, CommandFlag, ResultError } from "../../../appliance/state_machine/command.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
-import { CLUSTER_LIMITS, type ClusterLimits } from "../../../appliance/types/limits.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"
-
-const LIMITS: ClusterLimits = {
-  ...CLUSTER_LIMITS,
-  batch_bytes_max: 4096,
-  log_bytes: 64 * 1024,
-  batch_commands_max: 32,
-  session_reply_bytes_max: 1024,
-  read_reply_bytes_max: 2048,
-  sessions_max: 4,
-  machines_max: 4,
-  kv_entries_max: 24,
-  kv_slab_bytes: 32 * 1024,
-  key_bytes_max: 16,
-  value_bytes_max: 512,
-  pulse_keys_max: 4,
-}
-
-type Command = { code: number; flags: number; argument: bigint; key: string; value: string }
-type Answer = string | number | bigint | null
-
-function encode(commands: readonly Command[]): Uint8Array {
-  const parts = commands.map(({ code, flags, argument, key, value }) => {
-    const head = Buffer.alloc(COMMAND_HEADER_BYTES)
-    head[0] = code
-    head[1] = flags
-    head.writeUInt16LE(key.length, 2)
-    head.writeUInt32LE(value.length, 4)
-    head.writeBigInt64LE(argument, 8)
-    return Buffer.concat([head, Buffer.from(key, "latin1"), Buffer.from(value, "latin1")])
-  })
-  return new Uint8Array(Buffer.concat(parts))
-}
-
-function decode(reply: Uint8Array): Answer[] {
-  const buffer = Buffer.from(reply)
-  const answers: Answer[] = []
-  for (let at = 0; at < buffer.length; ) {
-    const kind = buffer[at]
-    if (kind === ResultKind.nil) {
-      answers.push(null)
-      at += 1
-    } else if (kind === ResultKind.ok) {
-      answers.push("ok")
-      at += 1
-    } else if (kind === ResultKind.integer) {
-      answers.push(buffer.readBigInt64LE(at + 1))
-      at += 9
-    } else if (kind === ResultKind.bytes) {
-      const bytes = buffer.readUInt32LE(at + 1)
-      answers.push(`=${buffer.toString("latin1", at + 5, at + 5 + bytes)}`)
-      at += 5 + bytes
-    } else {
-      answers.push(`error ${String(buffer[at + 1])}`)
-      at += 2
-    }
-  }
-  return answers
-}
-
-class Driver {
-  readonly machine: ArenaStateMachine
-  readonly #reply = new Uint8Array(LIMITS.read_reply_bytes_max)
-  op = 0
-  now = 1_000
-  session = 0
-  request = 0
-
-  constructor() {
-    this.machine = createStateMachine({ limits: LIMITS, arena: new Uint8Array(arenaBytes(LIMITS)) })
-    this.session = Number(this.apply(Operation.register, new Uint8Array(16).fill(7))[0])
-  }
-
-  apply(operation: Operation, body: Uint8Array): Answer[] {
-    this.op += 1
-    const isBatch = operation === Operation.batch
-    this.request += isBatch ? 1 : 0
-    const committed = {
-      op: this.op,
-      timestamp: this.now,
-      operation,
-      session: isBatch ? this.session : 0,
-      request: isBatch ? this.request : 0,
-    }
-    const bytes = this.machine.apply(committed, body, 0, body.length, this.#reply)
-    return decode(this.#reply.slice(0, bytes))
-  }
-
-  batch(commands: readonly Command[]): Answer[] {
-    const body = encode(commands)
-    expect(this.machine.isValidBatch(body, 0, body.length)).toBe(true)
-    return this.apply(Operation.batch, body)
-  }
-
-  read(commands: readonly Command[]): Answer[] {
-    const body = encode(commands)
-    const bytes = this.machine.read(body, 0, body.length, this.#reply)
-    return decode(this.#reply.slice(0, bytes))
-  }
-}
+import { type Answer, type Command, decode, Driver, encode, rebuilt, SMALL_LIMITS } from "./driver.ts"
 
 /** Redis's behaviour for the commands we have, over a Map. */
 class Model {
@@ -295,13 +188,13 @@ describe("state machine", () => {
   test("a session's last reply is kept, and the oldest session makes room", () => {
     const driver = new Driver()
     driver.batch([{ code: CommandCode.incr_by, flags: 0, argument: 5n, key: "n", value: "" }])
-    const reply = new Uint8Array(LIMITS.session_reply_bytes_max)
+    const reply = new Uint8Array(SMALL_LIMITS.session_reply_bytes_max)
     const bytes = driver.machine.sessionReply(driver.session, reply)
     expect(decode(reply.slice(0, bytes))).toEqual([5n])
     expect(driver.machine.sessionRequest(driver.session)).toBe(1)
     const again = driver.apply(Operation.register, new Uint8Array(16).fill(7))
     expect(again).toEqual([BigInt(driver.session)])
-    for (let client = 1; client <= LIMITS.sessions_max; client += 1) {
+    for (let client = 1; client <= SMALL_LIMITS.sessions_max; client += 1) {
       driver.apply(Operation.register, new Uint8Array(16).fill(100 + client))
     }
     expect(driver.machine.sessionState(driver.session)).toBe(0)
@@ -313,7 +206,13 @@ describe("state machine", () => {
     let valid = 0
     for (let round = 0; round < 100_000; round += 1) {
       const body = encode([
-        { code: pick(random, [1, 2, 3, 4, 5, 6, 16, 17, 18]), flags: 0, argument: 1n, key: "a", value: "" },
+        {
+          code: pick(random, [1, 2, 3, 4, 5, 6, 16, 17, 18, 24, 25, 26, 27]),
+          flags: 0,
+          argument: 1n,
+          key: "a",
+          value: "",
+        },
         { code: 1, flags: 0, argument: 0n, key: "b", value: "1" },
       ])
       for (let change = random.below(4); change >= 0; change -= 1) {
@@ -326,23 +225,12 @@ describe("state machine", () => {
       if (round % 50 === 0) {
         // What should never arrive must not stop a replica either.
         driver.apply(Operation.batch, body)
-        driver.machine.read(body, 0, body.length, new Uint8Array(LIMITS.read_reply_bytes_max))
+        driver.machine.read(body, 0, body.length, new Uint8Array(SMALL_LIMITS.read_reply_bytes_max))
       }
     }
     expect(valid).toBeGreaterThan(1_000)
   })
 })
-
-function rebuilt(driver: Driver): Driver {
-  const copy = new Driver()
-  copy.machine.arena.set(driver.machine.arena)
-  expect(copy.machine.restored()).toBe(true)
-  copy.op = driver.op
-  copy.now = driver.now
-  copy.session = driver.session
-  copy.request = driver.request
-  return copy
-}
 
 function pick(random: PRNG, values: readonly number[]): number {
   return values[random.below(values.length)] ?? 0

@@ -20,6 +20,7 @@
  *      648    8  wall time less cluster time, milliseconds, plus one; 0 before the first word on it
  *      656    8  op of the last checkpoint, 0 before the first
  *      664    8  events ever appended
+ *     1024  4*n  per size class: free blocks of slab pages that hold others of the class
  *
  * Plane: data.
  */
@@ -50,15 +51,23 @@ export const HeaderOffset = {
   wall_offset: 648,
   checkpoint: 656,
   event_count: 664,
+  class_free: 1024,
 } as const
 
-/** Size classes of slab blocks: steps of a quarter, so at most a fifth of a block is waste. */
+/**
+ * Size classes of slab blocks: steps of a quarter, each then as large as its number in a slab page allows, so that
+ * nothing is left over behind the last: a quarter of a block is waste at most, more only in blocks of a third of a page
+ * and up.
+ */
 const SIZE_CLASS_BYTES_MIN = 32
 const SIZE_CLASSES_MAX = 64
+const SIZE_CLASS_ALIGNMENT = 8
 
 export const SESSION_HEAD_BYTES = 48
 export const KV_ENTRY_BYTES = 32
 export const SLAB_PAGE_HEAD_BYTES = 16
+/** Of a block, before key and value: whose it is. */
+export const BLOCK_HEAD_BYTES = 4
 
 /** Where every table begins (bytes from the arena's start) and how large its parts are. */
 export type ArenaLayout = {
@@ -83,7 +92,7 @@ export type ArenaLayout = {
 export type ArenaTable = { readonly name: string; readonly start: number; readonly bytes: number }
 
 export function arenaLayout(limits: ClusterLimits): ArenaLayout {
-  const slabPageBytes = roundToPage(limits.key_bytes_max + limits.value_bytes_max)
+  const slabPageBytes = roundToPage(BLOCK_HEAD_BYTES + limits.key_bytes_max + limits.value_bytes_max)
   const slabPages = Math.floor(limits.kv_slab_bytes / slabPageBytes)
   assert(slabPages > 0, "arena: kv_slab_bytes holds at least one slab page")
   let kvIndexSlots = 2
@@ -108,6 +117,7 @@ export function arenaLayout(limits: ClusterLimits): ArenaLayout {
   assert(bytes % PAGE_BYTES === 0, "arena: whole pages")
   assert(bytes < 0x8000_0000, "arena: offsets are 31 bits")
   assert(HeaderOffset.class_heads + classBytes.length * 4 <= HeaderOffset.configuration_bytes, "arena: class heads fit")
+  assert(HeaderOffset.class_free + classBytes.length * 4 <= PAGE_BYTES, "arena: free blocks of each class fit")
   assert(
     HeaderOffset.configuration + CONFIGURATION_BYTES_MAX <= HeaderOffset.wall_offset,
     "arena: a configuration fits",
@@ -186,8 +196,10 @@ function sizeClasses(slabPageBytes: number): number[] {
   const classes: number[] = []
   for (let power = SIZE_CLASS_BYTES_MIN; power < slabPageBytes; power *= 2) {
     for (let quarter = 0; quarter < 4; quarter += 1) {
-      const bytes = power + (power / 4) * quarter
-      if (bytes < slabPageBytes) {
+      const step = power + (power / 4) * quarter
+      const blocks = Math.floor(slabPageBytes / step)
+      const bytes = Math.floor(slabPageBytes / blocks / SIZE_CLASS_ALIGNMENT) * SIZE_CLASS_ALIGNMENT
+      if (step < slabPageBytes && bytes < slabPageBytes && bytes !== classes.at(-1)) {
         classes.push(bytes)
       }
     }

@@ -8,19 +8,27 @@
  *        6    1  size class of the block
  *        7    1  1 while in use
  *        8    4  bytes of the value
- *       12    4  offset of the block in the arena: key, then value (a free entry: next free entry + 1)
+ *       12    4  offset of the block in the arena: 4 bytes, entry + 1; key; value (a free entry: next free entry + 1)
  *       16    8  deadline in milliseconds of cluster time, 0 for none
  *       24    4  place in the heap + 1, 0 for none
- *       28    4  CRC-32 of key and value, checked on every read
+ *       28    4  CRC-32 of the block's bytes in use, checked on every read
  *
  * Plane: data.
  */
 import { assert } from "../types/assert.ts"
 import { crc32 } from "../types/checksum.ts"
-import { type ArenaLayout, getU53, HeaderOffset, KV_ENTRY_BYTES, PAGE_BYTES, setU53 } from "./arena.ts"
+import {
+  type ArenaLayout,
+  BLOCK_HEAD_BYTES,
+  getU53,
+  HeaderOffset,
+  KV_ENTRY_BYTES,
+  PAGE_BYTES,
+  setU53,
+} from "./arena.ts"
 import { copyBytes } from "./copy_bytes.ts"
 import type { PageWrites } from "./pages.ts"
-import { BLOCK_NONE, Slab } from "./slab.ts"
+import { BLOCK_NONE, PAGE_NONE, Slab } from "./slab.ts"
 import type { TableOptions } from "./table_options.ts"
 
 export const ENTRY_NONE = -1
@@ -77,7 +85,7 @@ export class KeyValues {
 
   /** Second the entry: where its block lies. */
   touchEntry(entry: number): number {
-    return this.#view.getUint32(this.#at(entry) + 12, true)
+    return this.#block(entry)
   }
 
   /** Third the block: its first bytes. */
@@ -116,14 +124,14 @@ export class KeyValues {
   /** Offset of the value in the arena. */
   valueOffset(entry: number): number {
     const at = this.#at(entry)
-    return this.#view.getUint32(at + 12, true) + this.#view.getUint16(at + 4, true)
+    return this.#block(entry) + BLOCK_HEAD_BYTES + this.#view.getUint16(at + 4, true)
   }
 
   /** True when key and value are what was written: a flipped bit is found here, before it is answered. */
   isIntact(entry: number): boolean {
     const at = this.#at(entry)
-    const block = this.#view.getUint32(at + 12, true)
-    const end = block + this.#view.getUint16(at + 4, true) + this.#view.getUint32(at + 8, true)
+    const block = this.#block(entry)
+    const end = this.valueOffset(entry) + this.valueBytes(entry)
     if (block < this.#layout.slab || end > this.#layout.bytes) {
       return false
     }
@@ -149,39 +157,42 @@ export class KeyValues {
   ): PutStatus {
     const keyBytes = put.keyEnd - put.keyStart
     const valueBytes = put.valueEnd - put.valueStart
-    const sizeClass = this.#slab.classOf(keyBytes + valueBytes)
+    const bytes = BLOCK_HEAD_BYTES + keyBytes + valueBytes
+    const sizeClass = this.#slab.classOf(bytes)
     const isNew = entry === ENTRY_NONE
     if (isNew && this.count() >= this.#entriesMax) {
       return PutStatus.entries_full
     }
-    let block = isNew ? BLOCK_NONE : this.#view.getUint32(this.#at(entry) + 12, true)
     const oldClass = isNew ? -1 : this.#view.getUint8(this.#at(entry) + 6)
+    let block = BLOCK_NONE
     if (oldClass !== sizeClass) {
-      const fresh = this.#slab.allocate(sizeClass)
-      if (fresh === BLOCK_NONE) {
+      block = this.#allocate(sizeClass)
+      if (block === BLOCK_NONE) {
         return PutStatus.slab_full
       }
       if (!isNew) {
-        this.#slab.free(block, oldClass)
+        // Asked for only now: to make room, the old block may have been moved.
+        this.#slab.free(this.#block(entry), oldClass)
       }
-      block = fresh
     } else {
       // In place: what the shorter value leaves behind is zeroed.
-      const oldEnd = block + keyBytes + this.valueBytes(entry)
-      this.#pages.willWrite(block, Math.max(oldEnd, block + 1))
-      this.#bytes.fill(0, Math.min(block + keyBytes + valueBytes, oldEnd), oldEnd)
+      block = this.#block(entry)
+      const oldEnd = this.valueOffset(entry) + this.valueBytes(entry)
+      this.#pages.willWrite(block, oldEnd)
+      this.#bytes.fill(0, Math.min(block + bytes, oldEnd), oldEnd)
     }
     const target = isNew ? this.#takeEntry(put.hash) : entry
     const at = this.#at(target)
     this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
-    this.#pages.willWrite(block, block + keyBytes + valueBytes)
+    this.#pages.willWrite(block, block + bytes)
     this.#view.setUint16(at + 4, keyBytes, true)
     this.#view.setUint8(at + 6, sizeClass)
     this.#view.setUint32(at + 8, valueBytes, true)
     this.#view.setUint32(at + 12, block, true)
-    copyBytes(put.keys, put.keyStart, this.#view, block, keyBytes)
-    copyBytes(put.value, put.valueStart, this.#view, block + keyBytes, valueBytes)
-    this.#view.setUint32(at + 28, crc32(this.#bytes, block, block + keyBytes + valueBytes), true)
+    this.#slab.setOwner(block, target + 1)
+    copyBytes(put.keys, put.keyStart, this.#view, block + BLOCK_HEAD_BYTES, keyBytes)
+    copyBytes(put.value, put.valueStart, this.#view, block + BLOCK_HEAD_BYTES + keyBytes, valueBytes)
+    this.#view.setUint32(at + 28, crc32(this.#bytes, block, block + bytes), true)
     this.#setDeadline(target, put.deadline)
     assert(this.#view.getUint8(at + 7) === 1, "kv: a stored entry is in use")
     return PutStatus.ok
@@ -193,7 +204,7 @@ export class KeyValues {
     assert(this.#view.getUint8(at + 7) === 1, "kv: only an entry in use is removed")
     this.#setDeadline(entry, 0)
     this.#removeFromIndex(entry)
-    this.#slab.free(this.#view.getUint32(at + 12, true), this.#view.getUint8(at + 6))
+    this.#slab.free(this.#block(entry), this.#view.getUint8(at + 6))
     this.#pages.willWrite(0, PAGE_BYTES)
     this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     this.#bytes.fill(0, at, at + KV_ENTRY_BYTES)
@@ -214,6 +225,47 @@ export class KeyValues {
     }
   }
 
+  // ---------------------------------------------------------------- blocks
+
+  #block(entry: number): number {
+    return this.#view.getUint32(this.#at(entry) + 12, true)
+  }
+
+  /** A block of the class. When no page is left one is made: at most one a call, so that the work is bounded. */
+  #allocate(sizeClass: number): number {
+    const block = this.#slab.allocate(sizeClass)
+    return block === BLOCK_NONE && this.#emptyPage() ? this.#slab.allocate(sizeClass) : block
+  }
+
+  /** Moves the blocks of one slab page to free ones of their class; false when no class has enough of them. */
+  #emptyPage(): boolean {
+    const page = this.#slab.beginEmptying()
+    if (page === PAGE_NONE) {
+      return false
+    }
+    const sizeClass = this.#slab.classOfPage(page)
+    let from = this.#slab.nextOwned(page, BLOCK_NONE)
+    while (from !== BLOCK_NONE) {
+      this.#moveBlock(from, sizeClass)
+      from = this.#slab.nextOwned(page, from)
+    }
+    this.#slab.endEmptying(page)
+    return true
+  }
+
+  #moveBlock(from: number, sizeClass: number): void {
+    const entry = this.#slab.owner(from) - 1
+    assert(entry < this.#entriesMax && this.#block(entry) === from, "kv: a block's owner is the entry that has it")
+    const to = this.#slab.allocate(sizeClass)
+    assert(to !== BLOCK_NONE, "kv: the blocks of an emptied page fit the others of their class")
+    const end = this.valueOffset(entry) + this.valueBytes(entry)
+    const at = this.#at(entry)
+    this.#pages.willWrite(to, to + end - from)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
+    this.#bytes.copyWithin(to, from, end)
+    this.#view.setUint32(at + 12, to, true)
+  }
+
   // ---------------------------------------------------------------- entries and index
 
   #at(entry: number): number {
@@ -230,7 +282,7 @@ export class KeyValues {
     if (this.#view.getUint16(at + 4, true) !== bytes) {
       return false
     }
-    const block = this.#view.getUint32(at + 12, true)
+    const block = this.#block(entry) + BLOCK_HEAD_BYTES
     for (let index = 0; index < bytes; index += 1) {
       if (this.#bytes[block + index] !== keys[start + index]) {
         return false

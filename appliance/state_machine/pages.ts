@@ -214,6 +214,11 @@ export class ArenaPages implements StatePages, PageWrites {
     return this.isAs(page)
   }
 
+  abandon(): void {
+    this.adopt()
+    this.#isWhole = false
+  }
+
   adopt(): void {
     this.#states.fill(PageState.clean)
     this.#places.fill(0)

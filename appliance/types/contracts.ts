@@ -93,6 +93,8 @@ export interface StatePages {
   isAs(page: number): boolean
   /** Overwrites a page; true when it is then as the table says. */
   replace(page: number, source: Uint8Array, at: number): boolean
+  /** The arena is not the image's continuation any more: its pages, and the table, are about to be overwritten. */
+  abandon(): void
   /** The arena is as the table says, every page of it: from now on that is the image. */
   adopt(): void
 

@@ -1986,7 +1986,11 @@ export class Replica {
     if (ops === 0 || (this.certifiedOp < since && ageMs < this.#process.transfer_silent_ms)) {
       return false
     }
-    const isFull = ops >= this.#limits.checkpoint_ops || this.log.bytesSince(since) >= this.#limits.checkpoint_bytes
+    // Who copies the last one gets on faster if there is no next as long as the ring allows.
+    const patience = this.#isReadElsewhere || this.#isBeingRead() ? 2 : 1
+    const isFull =
+      ops >= patience * this.#limits.checkpoint_ops ||
+      this.log.bytesSince(since) >= patience * this.#limits.checkpoint_bytes
     const isGone = !this.#machine.pages.isWhole && ageMs >= this.#process.checkpoint_soon_ms
     return isFull || isGone || ageMs >= this.#process.checkpoint_ms
   }

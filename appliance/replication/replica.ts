@@ -1912,7 +1912,7 @@ export class Replica {
     // Bytes that passed every digest and are still no arena of ours: a bug, not a fault of the network.
     assert(this.#machine.restored(), "replica: a transferred arena is an arena")
     assert(this.#machine.commit() === op, "replica: a transferred arena is at the op that was said")
-    this.#image.adopt(op, checksum, root, this.#now)
+    this.#image.adopt(op, checksum, root)
     this.#checkpoints.take({ op, root })
     this.#isTorn = false
     this.counters.checkpoints_received += 1
@@ -2004,7 +2004,7 @@ export class Replica {
     if (this.#isTorn || !this.#isListening()) {
       return
     }
-    if (this.#image.advance(this.#now) && !this.#image.isLocal) {
+    if (this.#image.advance() && !this.#image.isLocal) {
       this.#checkpoints.take({ op: this.#image.op, root: this.#image.root ?? "" })
       this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
       this.#tallyCheckpoints()
@@ -3364,7 +3364,7 @@ export class Replica {
     sink("probes", this.#probes.all())
     sink("responses", this.#responses.all())
     this.#receiver.fingerprint(sink, this.#now)
-    this.#image.fingerprint(sink, this.#now)
+    this.#image.fingerprint(sink)
     this.#checkpoints.fingerprint(sink)
     sink("isTorn", this.#isTorn)
     sink("memoryFault", this.#memoryFault && { ...this.#memoryFault, at: since(this.#memoryFault.at) })
@@ -3411,7 +3411,6 @@ export class Replica {
     this.#getLogAt = Number.NEGATIVE_INFINITY
     this.#targetAskedAt = Number.NEGATIVE_INFINITY
     this.#receiver.restClock(0)
-    this.#image.restClock(0)
     this.#checkpointAt = 0
     this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
     this.#readAt = Number.NEGATIVE_INFINITY

@@ -25,8 +25,6 @@ export class StateImage {
   #op = 0
   #checksum: Digest = ROOT_CHECKSUM
   #root: Digest | undefined
-  /** When the root was known. */
-  #rootAt = 0
   #portion = DIGEST_PAGES_MIN
   /** Frozen for somebody who cannot wait, not because an op said so: nobody else has the like. */
   #isLocal = false
@@ -43,7 +41,7 @@ export class StateImage {
     this.#shape = new CheckpointShape(options.pages, options.chunkBytes)
     this.#chunk = options.chunk
     assert(options.chunk.length >= options.chunkBytes, "state image: room for a piece")
-    this.advance(0)
+    this.advance()
     assert(this.#root !== undefined, "state image: what a machine begins with has a root at once")
   }
 
@@ -53,10 +51,6 @@ export class StateImage {
 
   get root(): Digest | undefined {
     return this.#root
-  }
-
-  get rootAt(): number {
-    return this.#rootAt
   }
 
   get isLocal(): boolean {
@@ -84,15 +78,14 @@ export class StateImage {
   }
 
   /** Every page was copied from a machine whose image this is. */
-  adopt(op: number, checksum: Digest, root: Digest, now: number): void {
+  adopt(op: number, checksum: Digest, root: Digest): void {
     this.#pages.adopt()
     this.note(op, checksum)
     this.#root = root
-    this.#rootAt = now
   }
 
   /** Takes a portion of the digests; true when the root has become known by it. */
-  advance(now: number): boolean {
+  advance(): boolean {
     if (this.#root !== undefined) {
       return false
     }
@@ -101,7 +94,6 @@ export class StateImage {
       return false
     }
     this.#root = this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
-    this.#rootAt = now
     return true
   }
 
@@ -139,23 +131,16 @@ export class StateImage {
     this.#op = other.#op
     this.#checksum = other.#checksum
     this.#root = other.#root
-    this.#rootAt = other.#rootAt
     this.#portion = other.#portion
     this.#isLocal = other.#isLocal
   }
 
-  fingerprint(sink: FingerprintSink, now: number): void {
+  fingerprint(sink: FingerprintSink): void {
     this.#pages.fingerprint(sink)
     sink("image.op", this.#op)
     sink("image.checksum", this.#checksum)
     sink("image.root", this.#root)
-    sink("image.rootAt", now - this.#rootAt)
     sink("image.portion", this.#portion)
     sink("image.isLocal", this.#isLocal)
-  }
-
-  /** As if the root had become known just now. */
-  restClock(now: number): void {
-    this.#rootAt = now
   }
 }

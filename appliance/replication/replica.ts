@@ -842,7 +842,7 @@ export class Replica {
   }
 
   #isHalfRingBehind(): boolean {
-    if (this.#readRounds >= CATCH_UPS_UNPACED) {
+    if (this.#readRounds >= CATCH_UPS_UNPACED && (this.#isReadElsewhere || this.#isBeingRead())) {
       return true
     }
     for (let slot = 0; slot < this.#catchUps.length; slot += 1) {
@@ -1816,7 +1816,7 @@ export class Replica {
   #askPieces(): void {
     const options = {
       now: this.#now,
-      retryMs: 4 * this.#process.retry_ms,
+      retryMs: PIECE_RETRIES * this.#process.retry_ms,
       inFlightMax: this.#process.chunks_in_flight_max,
     }
     for (let asked = 0; asked < options.inFlightMax; asked += 1) {
@@ -1995,8 +1995,9 @@ export class Replica {
     return isFull || isGone || ageMs >= this.#process.checkpoint_ms
   }
 
+  /** Who copies asks for more all the time, and again after this at the latest. */
   #isBeingRead(): boolean {
-    return this.#now - this.#readAt < this.#process.transfer_silent_ms
+    return this.#now - this.#readAt < PIECE_RETRIES * this.#process.retry_ms
   }
 
   /** Takes digests, looks for flipped bits, and says what is known until it is certified. */
@@ -3420,6 +3421,9 @@ export class Replica {
 
 /** What the primary prepares of its own accord: it answers nobody. */
 const CONTROL_PULSE: QueuedRequest = { from: -1, operation: Operation.pulse, session: 0, request: 0 }
+
+/** A piece of a checkpoint is large: it is asked for again after so many times what other messages get. */
+const PIECE_RETRIES = 4
 
 /** Rounds of copying that a machine may take at full load before it is slowed for. */
 const CATCH_UPS_UNPACED = 3

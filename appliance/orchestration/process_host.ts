@@ -11,7 +11,12 @@ import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus 
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
-import { type ArenaStateMachine, createStateMachine } from "../state_machine/state_machine.ts"
+import {
+  type ArenaStateMachine,
+  createStateMachine,
+  pageNotesBytes,
+  pagePoolBytes,
+} from "../state_machine/state_machine.ts"
 import { assert } from "../types/assert.ts"
 import type { Operation, RandomU32 } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
@@ -156,8 +161,12 @@ export class ProcessHost {
     for (const member of config.members) {
       this.#learn(member)
     }
-    const arena = this.memory.allocate("arena", arenaBytes(limits))
-    this.stateMachine = createStateMachine({ limits, arena })
+    this.stateMachine = createStateMachine({
+      limits,
+      arena: this.memory.allocate("arena", arenaBytes(limits)),
+      notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
+      pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),
+    })
     this.replica = new Replica({
       slot,
       voters: config.voters,
@@ -166,7 +175,7 @@ export class ProcessHost {
       limits,
       processLimits,
       stateMachine: this.stateMachine,
-      memory: allocateReplicaMemory(this.memory, { limits, processLimits, arenaBytes: arena.length }),
+      memory: allocateReplicaMemory(this.memory, { limits, processLimits }),
       digest: sha256Digest,
       random: this.random,
     })

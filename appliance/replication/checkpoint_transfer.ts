@@ -1,159 +1,75 @@
 /**
- * Copying the whole arena from one machine to another, chunk by chunk, through one shadow buffer at each end. The
- * donor's copy is frozen at one committed op; the receiver touches its own arena only when the copy is complete (rule
- * 23: nothing is dropped before its replacement is in hand). Plane: control.
+ * Copying a checkpoint from another machine, straight into the arena: first the table of its pages' digests, which must
+ * have the root that it goes by, then the pages that differ, in windows of up to 64. Pages that are right already are
+ * never sent, so a transfer goes on where it was broken off, from whomever. When the donor's image moves on, the new
+ * one's table says what is left to do.
+ *
+ * Overwriting what this machine holds is no loss: whoever needs a checkpoint lacks what a majority holds (README).
+ * Plane: control.
  */
 import { assert } from "../types/assert.ts"
-import type { Digest, DigestFunction } from "../types/contracts.ts"
+import type { Digest, DigestFunction, StatePages } from "../types/contracts.ts"
 import type { FingerprintSink } from "../types/fingerprint.ts"
 import type { MessageOf } from "./message.ts"
 
-export type Chunk = {
-  readonly op: number
-  readonly op_checksum: Digest
-  readonly chunk_digest: Digest
-  readonly chunk: number
-  readonly chunk_count: number
-  readonly body: Uint8Array
-}
+/** A window's pages are the bits of two u32. */
+const WINDOW_PAGES_MAX = 64
+/** Windows compared with the table in one event: a few milliseconds at most. */
+const WINDOWS_COMPARED_MAX = 32
 
-/** The sending end: one frozen copy for one peer at a time; another gets its turn when that peer falls silent. */
-export class CheckpointDonor {
-  readonly #shadow: Uint8Array
-  /** The same bytes by fours: most of an arena is zeros, and looking for them is most of a donor's work. */
-  readonly #words: Uint32Array
-  readonly #chunkBytes: number
-  readonly #digest: DigestFunction
-  #to = -1
-  #nonce = 0
-  #op = 0
-  #opChecksum: Digest = ""
-  #askedAt = 0
+export type Wanted = Pick<MessageOf<"get_checkpoint">, "part" | "index" | "mask_low" | "mask_high">
 
-  constructor(options: { readonly shadow: Uint8Array; readonly chunkBytes: number; readonly digest: DigestFunction }) {
-    const { shadow, chunkBytes } = options
-    assert(chunkBytes > 0 && shadow.length > 0, "checkpoint donor: sizes are positive")
-    assert(shadow.byteOffset % 4 === 0 && shadow.length % 4 === 0, "checkpoint donor: the shadow is whole words")
-    assert(chunkBytes % 4 === 0, "checkpoint donor: a chunk is whole words")
-    this.#shadow = shadow
-    this.#words = new Uint32Array(shadow.buffer, shadow.byteOffset, shadow.length / 4)
-    this.#chunkBytes = options.chunkBytes
-    this.#digest = options.digest
-  }
+/** How a checkpoint of `pages` is cut into messages with bodies of `chunkBytes`. */
+export class CheckpointShape {
+  readonly windowPages: number
+  readonly windows: number
+  readonly tableChunks: number
+  readonly chunkBytes: number
 
-  isBusy(options: { readonly to: number; readonly now: number; readonly silentMs: number }): boolean {
-    return this.#to >= 0 && this.#to !== options.to && options.now - this.#askedAt < options.silentMs
-  }
-
-  holds(to: number, nonce: number): boolean {
-    return this.#to === to && this.#nonce === nonce
-  }
-
-  freeze(options: {
-    readonly to: number
-    readonly nonce: number
-    readonly op: number
-    readonly opChecksum: Digest
-    readonly arena: Uint8Array
-  }): void {
-    assert(options.arena.length === this.#shadow.length, "checkpoint donor: the shadow is as long as the arena")
-    this.#to = options.to
-    this.#nonce = options.nonce
-    this.#op = options.op
-    this.#opChecksum = options.opChecksum
-    // At op 0 there is nothing but zeros and the format: the other side has that already.
-    if (options.op > 0) {
-      this.#shadow.set(options.arena)
-    }
-  }
-
-  release(): void {
-    this.#to = -1
-  }
-
-  get isFrozen(): boolean {
-    return this.#to >= 0
-  }
-
-  get chunkCount(): number {
-    return this.#op === 0 ? 0 : Math.ceil(this.#shadow.length / this.#chunkBytes)
-  }
-
-  chunk(index: number, now: number): Chunk {
-    assert(this.#to >= 0, "checkpoint donor: nothing is frozen")
-    this.#askedAt = now
-    const start = Math.min(index * this.#chunkBytes, this.#shadow.length)
-    const end = this.#op === 0 ? start : Math.min(start + this.#chunkBytes, this.#shadow.length)
-    const stop = isZero(this.#words, start / 4, end / 4) ? start : end
-    return {
-      op: this.#op,
-      op_checksum: this.#opChecksum,
-      chunk_digest: this.#digest("", this.#shadow, start, stop),
-      chunk: index,
-      chunk_count: this.chunkCount,
-      body: this.#shadow.subarray(start, stop),
-    }
-  }
-
-  /** Becomes as `other` is, but for the shadow's bytes: they are the replica's, which copies them. */
-  copyFrom(other: CheckpointDonor): void {
-    assert(this.#shadow.length === other.#shadow.length, "checkpoint donor: a copy has the shadow of its original")
-    this.#to = other.#to
-    this.#nonce = other.#nonce
-    this.#op = other.#op
-    this.#opChecksum = other.#opChecksum
-    this.#askedAt = other.#askedAt
-  }
-
-  /** What a donor last had is of no more use once it is released. */
-  fingerprint(sink: FingerprintSink, now: number): void {
-    sink("donor.to", this.#to)
-    if (this.#to >= 0) {
-      sink("donor.nonce", this.#nonce)
-      sink("donor.op", this.#op)
-      sink("donor.opChecksum", this.#opChecksum)
-      sink("donor.askedAt", now - this.#askedAt)
-    }
-  }
-
-  /** As if the peer had asked just now. */
-  restClock(now: number): void {
-    this.#askedAt = now
+  constructor(pages: StatePages, chunkBytes: number) {
+    assert(chunkBytes >= pages.pageBytes, "checkpoint: a chunk holds a page")
+    this.chunkBytes = chunkBytes
+    this.windowPages = Math.min(WINDOW_PAGES_MAX, Math.floor(chunkBytes / pages.pageBytes))
+    this.windows = Math.ceil(pages.count / this.windowPages)
+    this.tableChunks = Math.ceil(pages.table.length / chunkBytes)
   }
 }
 
-function isZero(words: Uint32Array, start: number, end: number): boolean {
-  for (let index = start; index < end; index += 1) {
-    if (words[index] !== 0) {
-      return false
-    }
-  }
-  return true
-}
-
-/** The receiving end: which donor, which chunks are here, which are asked for. */
+/** The receiving end: which donor, which image, which pages are still to be had. */
 export class CheckpointReceiver {
-  readonly #shadow: Uint8Array
-  readonly #chunkBytes: number
+  readonly #pages: StatePages
+  readonly #shape: CheckpointShape
   readonly #digest: DigestFunction
-  readonly #received: Uint8Array
+  /** Parts of the table, then windows: 1 when done. */
+  readonly #isDone: Uint8Array
   readonly #askedAt: Float64Array
+  /** Of each window the pages that are wanted, once it was compared; asked for from then on. */
+  readonly #isCompared: Uint8Array
+  readonly #wanted: Uint32Array
   #active = false
   #donor = -1
   #nonce = 0
   #op = -1
   #opChecksum: Digest = ""
-  #count = 1
-  #left = 1
+  #root: Digest = ""
+  #tableLeft = 0
+  #windowsLeft = 0
   #progressAt = 0
+  /** Everything before it is done. */
+  #first = 0
+  /** Pages that came with other bytes than their digest says. */
+  pagesSpoilt = 0
+  pagesReceived = 0
 
-  constructor(options: { readonly shadow: Uint8Array; readonly chunkBytes: number; readonly digest: DigestFunction }) {
-    this.#shadow = options.shadow
-    this.#chunkBytes = options.chunkBytes
+  constructor(options: { readonly pages: StatePages; readonly chunkBytes: number; readonly digest: DigestFunction }) {
+    this.#pages = options.pages
+    this.#shape = new CheckpointShape(options.pages, options.chunkBytes)
     this.#digest = options.digest
-    const chunks = Math.ceil(options.shadow.length / options.chunkBytes)
-    this.#received = new Uint8Array(chunks)
-    this.#askedAt = new Float64Array(chunks)
+    const { tableChunks, windows } = this.#shape
+    this.#isDone = new Uint8Array(tableChunks + windows)
+    this.#askedAt = new Float64Array(tableChunks + windows)
+    this.#isCompared = new Uint8Array(windows)
+    this.#wanted = new Uint32Array(2 * windows)
   }
 
   get active(): boolean {
@@ -176,9 +92,12 @@ export class CheckpointReceiver {
     return this.#opChecksum
   }
 
-  /** Chunks still missing; 0 when complete. */
-  get left(): number {
-    return this.#left
+  get root(): Digest {
+    return this.#root
+  }
+
+  get isComplete(): boolean {
+    return this.#active && this.#op >= 0 && this.#tableLeft === 0 && this.#windowsLeft === 0
   }
 
   get progressAt(): number {
@@ -189,91 +108,189 @@ export class CheckpointReceiver {
     this.#active = true
     this.#donor = options.donor
     this.#nonce = options.nonce
-    this.#op = -1
-    this.#count = 1
-    this.#left = 1
     this.#progressAt = options.now
-    this.#received.fill(0)
-    this.#askedAt.fill(Number.NEGATIVE_INFINITY)
+    this.#pages.abandon()
+    this.#begin(-1, "", "")
   }
 
   stop(): void {
     this.#active = false
   }
 
-  /** Takes a chunk in; false when it is not ours, not new, or not what its digest says. */
+  #begin(op: number, opChecksum: Digest, root: Digest): void {
+    this.#op = op
+    this.#opChecksum = opChecksum
+    this.#root = root
+    this.#tableLeft = this.#shape.tableChunks
+    this.#windowsLeft = this.#shape.windows
+    this.#first = 0
+    this.#isDone.fill(0)
+    this.#isCompared.fill(0)
+    this.#askedAt.fill(Number.NEGATIVE_INFINITY)
+  }
+
+  /** The donor has nothing to give at this moment: what was asked for is asked for again. */
+  forgetAsked(): void {
+    this.#askedAt.fill(Number.NEGATIVE_INFINITY)
+  }
+
+  /** Takes a piece in; false when it is not ours, not new, or not what it should be. */
   accept(message: MessageOf<"checkpoint_chunk">, now: number): boolean {
     if (!this.#active || message.from !== this.#donor || message.nonce !== this.#nonce) {
       return false
     }
-    const start = message.chunk * this.#chunkBytes
-    const expected = Math.min(this.#chunkBytes, this.#shadow.length - start)
-    const bytes = message.body.length
-    if (message.chunk_count > this.#received.length || message.chunk >= Math.max(message.chunk_count, 1)) {
-      return false
-    }
-    if ((bytes !== 0 && bytes !== expected) || this.#received[message.chunk] === 1) {
-      return false
-    }
-    if (this.#op >= 0 && (this.#op !== message.op || this.#count !== message.chunk_count)) {
-      return false
-    }
-    if (this.#digest("", message.body, 0, bytes) !== message.chunk_digest) {
-      return false
-    }
-    if (this.#op < 0) {
-      this.#op = message.op
-      this.#opChecksum = message.op_checksum
-      this.#count = message.chunk_count
-      this.#left = message.chunk_count
-    }
-    this.#progressAt = now
-    if (message.chunk_count > 0) {
-      this.#received[message.chunk] = 1
-      this.#left -= 1
-      if (bytes === 0) {
-        this.#shadow.fill(0, start, start + expected)
-      } else {
-        this.#shadow.set(message.body, start)
+    if (message.op !== this.#op || message.root !== this.#root) {
+      if (message.op < this.#op) {
+        return false
       }
+      this.#begin(message.op, message.op_checksum, message.root)
     }
-    assert(this.#left >= 0, "checkpoint receiver: more chunks than there are")
+    const isNew = message.part === "table" ? this.#acceptTable(message) : this.#acceptPages(message)
+    this.#progressAt = isNew ? now : this.#progressAt
+    return isNew
+  }
+
+  #acceptTable(message: MessageOf<"checkpoint_chunk">): boolean {
+    const { index, body } = message
+    const { table } = this.#pages
+    const start = index * this.#shape.chunkBytes
+    const expected = Math.min(this.#shape.chunkBytes, table.length - start)
+    if (index >= this.#shape.tableChunks || body.length !== expected || this.#isDone[index] === 1) {
+      return false
+    }
+    table.set(body, start)
+    this.#isDone[index] = 1
+    this.#tableLeft -= 1
+    if (
+      this.#tableLeft === 0 &&
+      this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root
+    ) {
+      // The donor's table is not what it goes by: nothing of it can be believed.
+      this.#begin(-1, "", "")
+      return false
+    }
     return true
   }
 
-  /** The next chunk to ask for, or -1 when `inFlightMax` are asked for and young, or none is left. */
-  nextWanted(options: { readonly now: number; readonly retryMs: number; readonly inFlightMax: number }): number {
-    let inFlight = 0
-    const known = this.#op < 0 ? 1 : this.#count
-    for (let index = 0; index < known; index += 1) {
-      if (this.#received[index] === 1) {
+  #acceptPages(message: MessageOf<"checkpoint_chunk">): boolean {
+    const { index: window, body } = message
+    const { pageBytes, count } = this.#pages
+    const place = this.#shape.tableChunks + window
+    if (this.#tableLeft > 0 || window >= this.#shape.windows || this.#isDone[place] === 1) {
+      return false
+    }
+    let at = 0
+    let isNew = false
+    for (let bit = 0; bit < this.#shape.windowPages; bit += 1) {
+      const page = window * this.#shape.windowPages + bit
+      const mask = bit < 32 ? message.mask_low : message.mask_high
+      if (((mask >>> (bit & 31)) & 1) === 0 || page >= count || at + pageBytes > body.length) {
         continue
       }
-      if (options.now - (this.#askedAt[index] ?? 0) >= options.retryMs) {
-        this.#askedAt[index] = options.now
-        return index
+      const word = 2 * window + (bit < 32 ? 0 : 1)
+      const isWanted = (((this.#wanted[word] ?? 0) >>> (bit & 31)) & 1) === 1
+      if (isWanted && this.#pages.replace(page, body, at)) {
+        this.#wanted[word] = ((this.#wanted[word] ?? 0) & ~(1 << (bit & 31))) >>> 0
+        this.pagesReceived += 1
+        isNew = true
+      } else {
+        this.pagesSpoilt += isWanted ? 1 : 0
       }
-      inFlight += 1
-      if (inFlight >= options.inFlightMax) {
-        return -1
-      }
+      at += pageBytes
     }
-    return -1
+    if (this.#wanted[2 * window] === 0 && this.#wanted[2 * window + 1] === 0) {
+      this.#finish(window)
+    }
+    return isNew
   }
 
-  /** Becomes as `other` is, but for the shadow's bytes: they are the replica's, which copies them. */
+  #finish(window: number): void {
+    assert(this.#windowsLeft > 0, "checkpoint receiver: more windows than there are")
+    this.#isDone[this.#shape.tableChunks + window] = 1
+    this.#windowsLeft -= 1
+  }
+
+  /** What to ask for next; undefined when `inFlightMax` are asked for and young, or nothing is known to be left. */
+  nextWanted(options: {
+    readonly now: number
+    readonly retryMs: number
+    readonly inFlightMax: number
+  }): Wanted | undefined {
+    const { tableChunks, windows } = this.#shape
+    const end = this.#tableLeft > 0 ? tableChunks : tableChunks + windows
+    let inFlight = 0
+    let compared = 0
+    while (this.#first < end && this.#isDone[this.#first] === 1) {
+      this.#first += 1
+    }
+    for (let place = this.#first; place < end && inFlight < options.inFlightMax; place += 1) {
+      if (this.#isDone[place] === 1) {
+        continue
+      }
+      const window = place - tableChunks
+      if (window >= 0 && this.#isCompared[window] === 0) {
+        if (compared === WINDOWS_COMPARED_MAX) {
+          return undefined
+        }
+        compared += 1
+        this.#compare(window)
+        if (this.#isDone[place] === 1) {
+          continue
+        }
+      }
+      if (options.now - (this.#askedAt[place] ?? 0) >= options.retryMs) {
+        this.#askedAt[place] = options.now
+        return window < 0
+          ? { part: "table", index: place, mask_low: 0, mask_high: 0 }
+          : {
+              part: "pages",
+              index: window,
+              mask_low: this.#wanted[2 * window] ?? 0,
+              mask_high: this.#wanted[2 * window + 1] ?? 0,
+            }
+      }
+      inFlight += 1
+    }
+    return undefined
+  }
+
+  #compare(window: number): void {
+    let low = 0
+    let high = 0
+    for (let bit = 0; bit < this.#shape.windowPages; bit += 1) {
+      const page = window * this.#shape.windowPages + bit
+      if (page < this.#pages.count && !this.#pages.isAs(page)) {
+        low |= bit < 32 ? 1 << bit : 0
+        high |= bit < 32 ? 0 : 1 << (bit & 31)
+      }
+    }
+    this.#isCompared[window] = 1
+    this.#wanted[2 * window] = low >>> 0
+    this.#wanted[2 * window + 1] = high >>> 0
+    if (low === 0 && high === 0) {
+      this.#finish(window)
+    }
+  }
+
+  /** Becomes as `other` is, but for the pages: they are the state machine's, which copies them. */
   copyFrom(other: CheckpointReceiver): void {
-    assert(this.#received.length === other.#received.length, "checkpoint receiver: a copy has as many chunks")
-    this.#received.set(other.#received)
+    assert(this.#isDone.length === other.#isDone.length, "checkpoint receiver: a copy has as many pieces")
+    this.#isDone.set(other.#isDone)
     this.#askedAt.set(other.#askedAt)
+    this.#isCompared.set(other.#isCompared)
+    this.#wanted.set(other.#wanted)
     this.#active = other.#active
     this.#donor = other.#donor
     this.#nonce = other.#nonce
     this.#op = other.#op
     this.#opChecksum = other.#opChecksum
-    this.#count = other.#count
-    this.#left = other.#left
+    this.#root = other.#root
+    this.#tableLeft = other.#tableLeft
+    this.#windowsLeft = other.#windowsLeft
     this.#progressAt = other.#progressAt
+    this.#first = other.#first
+    this.pagesSpoilt = other.pagesSpoilt
+    this.pagesReceived = other.pagesReceived
   }
 
   /** start() sets every field: what a receiver that is stopped last had is of no more use. */
@@ -284,10 +301,14 @@ export class CheckpointReceiver {
       sink("receiver.nonce", this.#nonce)
       sink("receiver.op", this.#op)
       sink("receiver.opChecksum", this.#opChecksum)
-      sink("receiver.count", this.#count)
-      sink("receiver.left", this.#left)
+      sink("receiver.root", this.#root)
+      sink("receiver.tableLeft", this.#tableLeft)
+      sink("receiver.windowsLeft", this.#windowsLeft)
+      sink("receiver.first", this.#first)
       sink("receiver.progressAt", now - this.#progressAt)
-      sink("receiver.received", this.#received)
+      sink("receiver.isDone", this.#isDone)
+      sink("receiver.isCompared", this.#isCompared)
+      sink("receiver.wanted", Array.from(this.#wanted))
       sink(
         "receiver.askedAt",
         Array.from(this.#askedAt, (askedAt) => now - askedAt),
@@ -295,9 +316,14 @@ export class CheckpointReceiver {
     }
   }
 
-  /** As if the last chunk had come just now, and those asked for were asked for long ago. */
+  /** As if the last piece had come just now, and those asked for were asked for long ago. */
   restClock(now: number): void {
     this.#progressAt = now
     this.#askedAt.fill(Number.NEGATIVE_INFINITY)
   }
+}
+
+/** What a root covers besides the pages: the op, and with its checksum all ops before it. */
+export function rootPrefix(op: number, checksum: Digest): string {
+  return `${op}.${checksum}`
 }

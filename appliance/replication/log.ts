@@ -136,6 +136,14 @@ export class Log {
     return this.#head - (this.#starts[next % this.#headers.length] ?? 0) > this.#memory.length / 2
   }
 
+  /** Bytes of the ring that entries behind `op` take; all of it when some of them are gone. */
+  bytesSince(op: number): number {
+    if (op >= this.#op) {
+      return 0
+    }
+    return op + 1 < this.first ? this.#memory.length : this.#head - (this.#starts[(op + 1) % this.#headers.length] ?? 0)
+  }
+
   /** Headers of the last `count` entries, ascending; fewer when fewer are held. */
   suffix(count: number): PrepareHeader[] {
     const headers: PrepareHeader[] = []

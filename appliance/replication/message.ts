@@ -38,6 +38,8 @@ type Envelope = { readonly from: number; readonly epoch: number; readonly cv: Cr
 /** A log that is no view's: committed entries of a later view may lie in it while its own is being left. */
 export const VIEW_NONE = Number.MAX_SAFE_INTEGER
 
+export type CheckpointPart = "table" | "pages"
+
 /** `standby`: holds the state, without a vote. */
 export type ProbeStatus = "blank" | "recovering" | "operational" | "standby"
 
@@ -135,21 +137,42 @@ export type Message = Envelope &
       }
     /** The asked op left the ring: take a checkpoint. */
     | { readonly type: "log_gone"; readonly op: number }
-    | { readonly type: "get_checkpoint"; readonly nonce: number; readonly chunk: number }
+    | {
+        /** The sender's newest checkpoint, or the newest that it knows to be certified (rule 22). */
+        readonly type: "checkpoint_ok"
+        readonly op: number
+        readonly root: Digest
+        readonly is_certified: boolean
+        /** Somebody is copying the sender's checkpoints: writers may have to be slowed for it (rule 21). */
+        readonly is_read: boolean
+      }
+    | {
+        readonly type: "get_checkpoint"
+        readonly nonce: number
+        /** A part of the table of digests, or the pages of window `index` whose bits are set. */
+        readonly part: CheckpointPart
+        readonly index: number
+        readonly mask_low: number
+        readonly mask_high: number
+      }
     | {
         readonly type: "checkpoint_chunk"
         readonly nonce: number
-        /** The commit number that the copied arena reflects. */
+        /** The op after which the arena was as this checkpoint. */
         readonly op: number
         /** Checksum of entry `op`, the parent of the next. */
         readonly op_checksum: Digest
-        /** Digest of this chunk's bytes (of no bytes for a chunk of zeros). */
-        readonly chunk_digest: Digest
-        readonly chunk: number
-        readonly chunk_count: number
-        /** Empty when the chunk is all zeros. */
+        /** The checkpoint's identity: what the whole table of digests must add up to. */
+        readonly root: Digest
+        readonly part: CheckpointPart
+        readonly index: number
+        /** The pages in the body, one behind the other: those asked for but the ones that are lost. */
+        readonly mask_low: number
+        readonly mask_high: number
         readonly body: Uint8Array
       }
+    /** Nothing to copy at this moment: ask again soon. */
+    | { readonly type: "checkpoint_gone"; readonly nonce: number }
     | {
         /** The sender's epoch has begun: its configuration's op was committed in the one before. */
         readonly type: "new_epoch"

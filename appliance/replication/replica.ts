@@ -30,7 +30,8 @@ import { assertClusterLimits, assertProcessLimits, INCARNATION_MAX, inFlightMax 
 import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { BodyQueue } from "./body_queue.ts"
-import { CheckpointDonor, CheckpointReceiver } from "./checkpoint_transfer.ts"
+import { CheckpointReceiver } from "./checkpoint_transfer.ts"
+import { Checkpoints } from "./checkpoints.ts"
 import {
   type Configuration,
   configurationFault,
@@ -59,13 +60,15 @@ import type {
 } from "./message.ts"
 import { VIEW_NONE } from "./message.ts"
 import type { ReplicaMemory } from "./replica_memory.ts"
+import { StateImage } from "./state_image.ts"
 
 /**
  * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a
  * vote or as a standby. `view_change`: has left a view and waits for the next. `state_transfer`: fetches what it
  * lacks, votes for nothing. `fenced`: a later incarnation of this slot lives, so this process must end (rule 28).
+ * `quarantined`: its memory was wrong too often, so this machine must end (rule 22c).
  */
-export type ReplicaStatus = "recovering" | "normal" | "view_change" | "state_transfer" | "fenced"
+export type ReplicaStatus = "recovering" | "normal" | "view_change" | "state_transfer" | "fenced" | "quarantined"
 
 export type ReplicaOptions = {
   /** This machine's slot, 0 to slots_max - 1. Only the first `voters` of them may found a cluster. */
@@ -99,7 +102,18 @@ export type ReplicaCounters = {
   view_changes: number
   recoveries: number
   checkpoints_received: number
+  /** Pages of checkpoints that came from others, and those that came with other bytes than their digest says. */
+  pages_received: number
+  pages_spoilt: number
+  checkpoints_certified: number
+  /** Times that a checkpoint was handed out before it was certified, since nothing else could be had. */
+  checkpoints_local: number
+  /** Times that this machine found its own memory to be wrong (rules 22a, 22b). */
+  memory_faults: number
 }
+
+/** What was last found wrong: a page, or a root that others do not share. */
+export type MemoryFault = { readonly kind: "page" | "root"; readonly page: number; readonly at: number }
 
 type QueuedRequest = {
   readonly from: number
@@ -162,6 +176,8 @@ const SPOKEN_WITHOUT_VOTE: ReadonlySet<MessageType> = new Set<MessageType>([
   "log_gone",
   "get_checkpoint",
   "checkpoint_chunk",
+  "checkpoint_gone",
+  "checkpoint_ok",
   "standby_ok",
   "new_epoch",
 ])
@@ -181,6 +197,11 @@ export class Replica {
     view_changes: 0,
     recoveries: 0,
     checkpoints_received: 0,
+    pages_received: 0,
+    pages_spoilt: 0,
+    checkpoints_certified: 0,
+    checkpoints_local: 0,
+    memory_faults: 0,
   }
 
   readonly #limits: ClusterLimits
@@ -190,7 +211,6 @@ export class Replica {
   readonly #random: RandomU32
   readonly #reply: Uint8Array
   readonly #staging: Uint8Array
-  readonly #shadow: Uint8Array
   readonly #outbox: Ring<Outgoing>
 
   #status: ReplicaStatus = "recovering"
@@ -287,8 +307,25 @@ export class Replica {
   #attemptMs: number
   readonly #probes: HeldReplies<MessageOf<"probe_ok">>
   readonly #responses: HeldReplies<MessageOf<"recovery_response">>
-  readonly #donor: CheckpointDonor
   readonly #receiver: CheckpointReceiver
+
+  /* Checkpoints (rule 22) */
+  readonly #image: StateImage
+  readonly #checkpoints: Checkpoints
+  /**
+   * The arena is not what the log says: it is being overwritten by a transfer, or was found to be wrong. Nothing is
+   * applied, read, answered or handed out from it until a checkpoint is here whole. Log and promises are not concerned.
+   */
+  #isTorn = false
+  #memoryFault: MemoryFault | undefined
+  #checkpointAt = Number.NEGATIVE_INFINITY
+  #checkpointSaidAt = Number.NEGATIVE_INFINITY
+  /** When somebody last copied from here, and since when somebody asks in vain. */
+  #readAt = Number.NEGATIVE_INFINITY
+  #refusedSince = Number.POSITIVE_INFINITY
+  /** As the primary: checkpoints in a row during which somebody copied, here or, by their word, elsewhere. */
+  #readRounds = 0
+  #isReadElsewhere = false
 
   readonly #heardAt: Float64Array
 
@@ -298,7 +335,6 @@ export class Replica {
     assert(options.slot >= 0 && options.slot < slots, "replica: slot out of range")
     assertClusterLimits(options.limits)
     assertProcessLimits(options.processLimits)
-    assert(options.memory.shadow.length === options.stateMachine.arena.length, "replica: shadow as long as the arena")
     this.slot = options.slot
     this.#founders = options.voters
     this.#configuration = foundingConfiguration(options.generation, options.voters)
@@ -312,7 +348,6 @@ export class Replica {
     this.#random = options.random
     this.#reply = options.memory.reply
     this.#staging = options.memory.staging
-    this.#shadow = options.memory.shadow
     this.#token = options.token
     this.log = new Log(options.limits.log_slots, options.memory.log)
     this.#outbox = new Ring(options.processLimits.outbox_max)
@@ -322,13 +357,12 @@ export class Replica {
     this.#joinViews = new HeldReplies(slots)
     this.#probes = new HeldReplies(slots)
     this.#responses = new HeldReplies(slots)
-    const transfer = {
-      shadow: options.memory.shadow,
-      chunkBytes: options.limits.chunk_bytes,
-      digest: options.digest,
-    }
-    this.#donor = new CheckpointDonor(transfer)
-    this.#receiver = new CheckpointReceiver(transfer)
+    const { pages } = options.stateMachine
+    const { digest } = options
+    const chunkBytes = options.limits.chunk_bytes
+    this.#receiver = new CheckpointReceiver({ pages, chunkBytes, digest })
+    this.#image = new StateImage({ pages, chunkBytes, digest, chunk: options.memory.chunk })
+    this.#checkpoints = new Checkpoints(slots, { op: 0, root: this.#image.root ?? "" })
     this.#acked = new Float64Array(slots)
     this.#ackedAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#isKept = new Uint8Array(slots)
@@ -417,6 +451,20 @@ export class Replica {
   get phase(): RecoveryPhase {
     return this.#phase
   }
+  /** The newest checkpoint that a majority of voters agrees on. */
+  get certifiedOp(): number {
+    return this.#checkpoints.certified.op
+  }
+  get certifiedRoot(): Digest {
+    return this.#checkpoints.certified.root
+  }
+  /** The arena is not to be believed at this moment. */
+  get isTorn(): boolean {
+    return this.#isTorn
+  }
+  get memoryFault(): MemoryFault | undefined {
+    return this.#memoryFault
+  }
 
   primaryOf(view: number): number {
     const { voters } = this.#configuration
@@ -478,7 +526,7 @@ export class Replica {
 
   /** One message from a peer, or a request or read from this machine's own gateway (`from` is the own slot). */
   receive(message: Message): void {
-    if (this.#status === "fenced") {
+    if (this.#status === "fenced" || this.#status === "quarantined") {
       return
     }
     const slots = this.#limits.slots_max
@@ -514,7 +562,7 @@ export class Replica {
 
   /** The end of every event. */
   #settle(): void {
-    if (this.#due !== undefined && this.#status !== "fenced") {
+    if (this.#due !== undefined && this.#status !== "fenced" && this.#status !== "quarantined") {
       this.#beginDueEpoch(this.#due)
     }
     this.#assertInvariants()
@@ -634,6 +682,10 @@ export class Replica {
         return this.#onGetCheckpoint(message)
       case "checkpoint_chunk":
         return this.#onCheckpointChunk(message)
+      case "checkpoint_gone":
+        return this.#onCheckpointGone(message)
+      case "checkpoint_ok":
+        return this.#onCheckpointOk(message)
       case "standby_ok":
         return this.#onStandbyOk(message)
       case "new_epoch":
@@ -722,6 +774,7 @@ export class Replica {
       case Operation.pulse:
       case Operation.reconfigure:
       case Operation.wall_clock:
+      case Operation.checkpoint:
         return false
       default:
         return unreachable(operation)
@@ -752,7 +805,18 @@ export class Replica {
   }
 
   #pipelineHasRoom(): boolean {
-    return this.log.op - this.#commit < this.#limits.pipeline_max && !this.#isSealed() && !this.#isPaced()
+    const isFree = this.log.op - this.#commit < this.#limits.pipeline_max && !this.#isSealed()
+    return isFree && this.#ringHasRoom() && !this.#isPaced()
+  }
+
+  /**
+   * Rule 21: what is not covered by a certified checkpoint stays in the ring. What no load may hold up still fits, and
+   * so does the waste of a body at the ring's end, which is not the same on every machine.
+   */
+  #ringHasRoom(): boolean {
+    const { op } = this.#checkpoints.certified
+    const { log_slots: slots, control_slots: control, log_bytes: bytes, batch_bytes_max: batch } = this.#limits
+    return this.log.op - op < slots - control - 1 && this.log.bytesSince(op) + 2 * batch <= bytes
   }
 
   /** Rule 11: what no load may hold up has places of its own. */
@@ -778,6 +842,9 @@ export class Replica {
   }
 
   #isHalfRingBehind(): boolean {
+    if (this.#readRounds >= CATCH_UPS_UNPACED && (this.#isReadElsewhere || this.#isBeingRead())) {
+      return true
+    }
     for (let slot = 0; slot < this.#catchUps.length; slot += 1) {
       const isTrying = this.#now - (this.#catchUpAt[slot] ?? 0) <= this.#process.transfer_silent_ms
       if (isTrying && (this.#catchUps[slot] ?? 0) >= CATCH_UPS_UNPACED) {
@@ -998,12 +1065,16 @@ export class Replica {
 
   /** Commits what f backups and this primary hold, and the synchronous standby where there is one. */
   #commitByQuorum(): void {
+    if (this.#isTorn) {
+      return
+    }
     const standby = this.#synchronousStandby()
     const op = Math.min(this.#quorumValue(this.#acked), standby?.confirmed_op ?? Number.POSITIVE_INFINITY)
     if (op > this.#commit) {
       this.#commitTo(op)
       this.#abdicated = this.#abdicated && this.#commit < this.log.op
     }
+    this.#considerCheckpoint()
     this.#drainRequests()
     this.#serveReads()
   }
@@ -1050,19 +1121,29 @@ export class Replica {
   /** Applies entries in order up to `op`. Replies leave only from the primary. */
   #commitTo(op: number): void {
     assert(op <= this.log.op, "replica: only what is held can be committed")
+    assert(!this.#isTorn || op <= this.#commit, "replica: nothing is applied to an arena that is not believed")
     for (let next = this.#commit + 1; next <= op; next += 1) {
       const header = this.log.header(next)
       assert(header !== undefined, "replica: an uncommitted entry is held")
-      const start = this.log.bodyOffset(next)
-      const bytes = this.#machine.apply(header, this.log.memory, start, start + header.body_bytes, this.#reply)
-      assert(this.#machine.commit() === next, "replica: apply advances the state machine by one")
-      assert(bytes <= this.#limits.session_reply_bytes_max, "replica: a reply is bounded")
+      const bytes = this.#apply(header)
       this.#commit = next
       this.#replyTo(header, bytes)
       if (header.operation === Operation.reconfigure) {
         this.#noteEpoch()
       }
     }
+  }
+
+  /** Bytes of the reply, which lies in #reply. */
+  #apply(header: PrepareHeader): number {
+    const start = this.log.bodyOffset(header.op)
+    const bytes = this.#machine.apply(header, this.log.memory, start, start + header.body_bytes, this.#reply)
+    assert(this.#machine.commit() === header.op, "replica: apply advances the state machine by one")
+    assert(bytes <= this.#limits.session_reply_bytes_max, "replica: a reply is bounded")
+    if (header.operation === Operation.checkpoint) {
+      this.#image.note(header.op, header.checksum)
+    }
+    return bytes
   }
 
   #replyTo(header: PrepareHeader, bytes: number): void {
@@ -1210,7 +1291,7 @@ export class Replica {
 
   /** A new primary's commit number may lie below an acknowledged op until all of its installed log is committed. */
   #mayServeReads(): boolean {
-    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing
+    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing && !this.#isTorn
   }
 
   #serveReads(): void {
@@ -1362,7 +1443,7 @@ export class Replica {
    * voters without it holds: with what it knows to be committed, as the log of view 0, it may join them.
    */
   #mayJoinOvertaken(): boolean {
-    return this.#phase === "view" && this.#target === undefined && !this.#receiver.active
+    return this.#phase === "view" && this.#target === undefined && !this.#receiver.active && !this.#isTorn
   }
 
   #becomeMember(): void {
@@ -1468,6 +1549,10 @@ export class Replica {
     if (target === undefined || this.#receiver.active) {
       return
     }
+    if (this.#isTorn) {
+      this.#startTransfer(target.donor === this.slot ? this.#anotherSlot() : target.donor)
+      return
+    }
     const missing = this.#missingOp(target)
     if (target.op < this.#commit || this.#contradicts(target)) {
       this.#abandonTarget()
@@ -1518,6 +1603,7 @@ export class Replica {
 
   /** The target's log becomes this replica's, in one step: nothing of the old log was dropped before. */
   #install(target: InstallTarget): void {
+    assert(!this.#isTorn, "replica: a log is installed behind a state")
     assert(target.view >= this.#view, "replica: a log of an earlier view is never installed")
     assert(target.op >= this.#commit, "replica: the committed prefix is in every later log")
     for (const header of target.headers) {
@@ -1572,6 +1658,7 @@ export class Replica {
 
   #beginAsPrimary(): void {
     assert(this.isPrimary && this.#logView === this.#view, "replica: a primary has its view's log")
+    assert(!this.#isTorn, "replica: a primary has the state")
     this.#viewStartOp = this.log.op
     this.#viewStartNow = this.#now
     this.#viewStartTimestamp = this.log.header(this.log.op)?.timestamp ?? this.#machine.timestamp()
@@ -1584,6 +1671,8 @@ export class Replica {
     this.#followers.fill(undefined)
     this.#dropsStandby = false
     this.#isStandbyMissing = false
+    this.#readRounds = 0
+    this.#isReadElsewhere = false
     this.#roundConfirmed = this.#round
     this.#preparedAt = this.#now
     this.#confirmedAt = this.#now
@@ -1630,6 +1719,9 @@ export class Replica {
 
   #onLog(message: MessageOf<"log">): void {
     const { header, body } = message.entry
+    if (this.#isTorn) {
+      return
+    }
     if (this.#target !== undefined) {
       this.#onTargetEntry(this.#target, message)
       return
@@ -1715,75 +1807,129 @@ export class Replica {
   }
 
   #startTransfer(donor: number): void {
-    this.#donor.release()
+    this.#isTorn = true
+    this.#checkpoints.forgetOwn()
     this.#receiver.start({ donor, nonce: this.#freshNonce(), now: this.#now })
-    this.#askChunks()
+    this.#askPieces()
   }
 
-  #askChunks(): void {
+  #askPieces(): void {
     const options = {
       now: this.#now,
-      retryMs: 4 * this.#process.retry_ms,
+      retryMs: PIECE_RETRIES * this.#process.retry_ms,
       inFlightMax: this.#process.chunks_in_flight_max,
     }
     for (let asked = 0; asked < options.inFlightMax; asked += 1) {
-      const chunk = this.#receiver.nextWanted(options)
-      if (chunk < 0) {
-        return
+      const wanted = this.#receiver.nextWanted(options)
+      if (wanted === undefined) {
+        break
       }
-      this.#send(this.#receiver.donor, {
-        type: "get_checkpoint",
-        nonce: this.#receiver.nonce,
-        chunk,
-        ...this.#envelope(),
-      })
+      const { donor, nonce } = this.#receiver
+      this.#send(donor, { type: "get_checkpoint", nonce, ...wanted, ...this.#envelope() })
+    }
+    // The last windows may have been right already.
+    if (this.#receiver.isComplete) {
+      this.#installCheckpoint()
     }
   }
 
+  /** Anyone who has the state hands out its image; what is not certified only when there is nothing better for long. */
   #onGetCheckpoint(message: MessageOf<"get_checkpoint">): void {
-    const { from, nonce, chunk } = message
-    const silentMs = this.#process.transfer_silent_ms
-    if (this.#status === "recovering" || this.#receiver.active) {
+    const { from, nonce } = message
+    if (this.#status === "recovering" || this.#isTorn) {
       return
     }
-    if (!this.#donor.holds(from, nonce)) {
-      this.#noteCatchUp(from)
-      if (this.#donor.isBusy({ to: from, now: this.#now, silentMs })) {
-        return
-      }
-      const opChecksum = this.log.checksum(this.#commit)
-      assert(opChecksum !== undefined, "replica: the last committed entry has a checksum")
-      this.#donor.freeze({ to: from, nonce, op: this.#commit, opChecksum, arena: this.#machine.arena })
+    this.#readAt = this.#now
+    const isCertified = this.#image.op === this.certifiedOp && this.#image.root === this.certifiedRoot
+    if (!this.#mayHandOut(isCertified)) {
+      this.#send(from, { type: "checkpoint_gone", nonce, ...this.#envelope() })
+      return
     }
-    if (chunk < Math.max(this.#donor.chunkCount, 1)) {
-      const piece = this.#donor.chunk(chunk, this.#now)
-      this.#send(from, { type: "checkpoint_chunk", nonce, ...piece, ...this.#envelope() })
+    const piece = this.#image.piece(message)
+    if (piece === undefined) {
+      return
+    }
+    if (isCertified && piece.mask_low === message.mask_low && piece.mask_high === message.mask_high) {
+      this.#refusedSince = Number.POSITIVE_INFINITY
+    } else {
+      this.#refusedSince = Math.min(this.#refusedSince, this.#now)
+    }
+    const { part, index } = message
+    this.#send(from, { type: "checkpoint_chunk", nonce, part, index, ...piece, ...this.#envelope() })
+  }
+
+  /**
+   * A checkpoint becomes certified, and one that can no longer be had whole is followed by another, as long as f + 1
+   * voters have the state. Where they have not, since one is dead and another must copy first, waiting would be for
+   * ever: then this machine's own state is handed out, as it is at this moment.
+   */
+  #mayHandOut(isCertified: boolean): boolean {
+    const isWhole = this.#machine.pages.isWhole
+    if (isCertified && isWhole) {
+      return true
+    }
+    this.#refusedSince = Math.min(this.#refusedSince, this.#now)
+    if (this.#image.isLocal && isWhole && this.#image.root !== undefined) {
+      return true
+    }
+    if (this.#now - this.#refusedSince >= this.#process.transfer_silent_ms) {
+      const checksum = this.log.checksum(this.#commit)
+      assert(checksum !== undefined, "replica: the last committed entry has a checksum")
+      this.#image.freezeLocally(this.#commit, checksum)
+      this.#refusedSince = this.#now
+      this.counters.checkpoints_local += 1
+      return false
+    }
+    // Of a certified one that is not whole, what is there is of use.
+    return isCertified
+  }
+
+  #onCheckpointGone(message: MessageOf<"checkpoint_gone">): void {
+    if (this.#receiver.active && message.from === this.#receiver.donor && message.nonce === this.#receiver.nonce) {
+      this.#receiver.forgetAsked()
     }
   }
 
   #onCheckpointChunk(message: MessageOf<"checkpoint_chunk">): void {
-    if (!this.#receiver.accept(message, this.#now)) {
-      return
+    if (this.#receiver.accept(message, this.#now)) {
+      this.#askPieces()
     }
-    if (this.#receiver.left > 0) {
-      this.#askChunks()
-      return
-    }
-    this.#receiver.stop()
-    this.#installCheckpoint(this.#receiver.op, this.#receiver.opChecksum)
   }
 
-  #installCheckpoint(op: number, checksum: Digest): void {
+  /**
+   * The arena is as it was after `op`, page by page. What this replica has committed beyond it lies in its log, and is
+   * applied once more; if the log does not reach back so far, a later checkpoint is needed.
+   */
+  #installCheckpoint(): void {
+    const { op, opChecksum: checksum, root } = this.#receiver
+    this.#receiver.stop()
+    this.counters.pages_received = this.#receiver.pagesReceived
+    this.counters.pages_spoilt = this.#receiver.pagesSpoilt
+    if (op < this.#commit && this.log.checksum(op) !== checksum) {
+      // Still torn: another donor is asked, with the next tick.
+      return
+    }
+    // Bytes that passed every digest and are still no arena of ours: a bug, not a fault of the network.
+    assert(this.#machine.restored(), "replica: a transferred arena is an arena")
+    assert(this.#machine.commit() === op, "replica: a transferred arena is at the op that was said")
+    this.#image.adopt(op, checksum, root)
+    this.#checkpoints.take({ op, root })
+    this.#isTorn = false
+    this.counters.checkpoints_received += 1
     if (op > this.#commit) {
-      this.#machine.arena.set(this.#shadow)
-      // Bytes that passed every digest and are still no arena of ours: a bug, not a fault of the network.
-      assert(this.#machine.restored(), "replica: a transferred arena is an arena")
-      assert(this.#machine.commit() === op, "replica: a transferred arena is at the op that was said")
       this.log.rebase(op, checksum)
       this.#commit = op
-      this.counters.checkpoints_received += 1
       this.#noteEpoch()
     }
+    for (let next = op + 1; next <= this.#commit; next += 1) {
+      const header = this.log.header(next)
+      assert(header !== undefined, "replica: what is committed beyond a checkpoint is held")
+      this.#apply(header)
+    }
+    this.#afterCheckpoint()
+  }
+
+  #afterCheckpoint(): void {
     if (this.#due !== undefined) {
       // The donor was ahead by an epoch: what was under way belongs to one that has ended.
       return
@@ -1809,7 +1955,165 @@ export class Replica {
   #resumeView(): void {
     assert(this.#logView === this.#view, "replica: a checkpoint changes no view")
     this.#becomeNormal()
-    this.#sendPrepareOk()
+    if (this.isPrimary) {
+      // Alone: with others there would have been another view.
+      this.#beginAsPrimary()
+    } else {
+      this.#sendPrepareOk()
+    }
+  }
+
+  // ---------------------------------------------------------------- checkpoints: made, certified, checked (rule 22)
+
+  /** The primary says when: then the state after the very same op is frozen everywhere. */
+  #considerCheckpoint(): void {
+    if (!this.isPrimary || this.#abdicated || this.#isStandbyMissing || !this.#isCheckpointDue()) {
+      return
+    }
+    if (this.#hasControlSlot() && !this.#isPrepared(Operation.checkpoint) && this.#commit >= this.#viewStartOp) {
+      this.#checkpointAt = this.#now
+      this.#readRounds = this.#isReadElsewhere || this.#isBeingRead() ? this.#readRounds + 1 : 0
+      this.#isReadElsewhere = false
+      this.#prepare({ ...CONTROL_PULSE, operation: Operation.checkpoint }, this.#reply.subarray(0, 0))
+    }
+  }
+
+  #isCheckpointDue(): boolean {
+    const since = this.#machine.checkpointOp()
+    const ops = this.log.op - since
+    const ageMs = this.#now - this.#checkpointAt
+    // One at a time, but for one that does not become certified: then another may.
+    if (ops === 0 || (this.certifiedOp < since && ageMs < this.#process.transfer_silent_ms)) {
+      return false
+    }
+    // Who copies the last one gets on faster if there is no next as long as the ring allows.
+    const patience = this.#isReadElsewhere || this.#isBeingRead() ? 2 : 1
+    const isFull =
+      ops >= patience * this.#limits.checkpoint_ops ||
+      this.log.bytesSince(since) >= patience * this.#limits.checkpoint_bytes
+    const isGone = !this.#machine.pages.isWhole && ageMs >= this.#process.checkpoint_soon_ms
+    return isFull || isGone || ageMs >= this.#process.checkpoint_ms
+  }
+
+  /** Who copies asks for more all the time, and again after this at the latest. */
+  #isBeingRead(): boolean {
+    return this.#now - this.#readAt < PIECE_RETRIES * this.#process.retry_ms
+  }
+
+  /** Takes digests, looks for flipped bits, and says what is known until it is certified. */
+  #tickImage(): void {
+    if (this.#isTorn || !this.#isListening()) {
+      return
+    }
+    if (this.#image.advance() && !this.#image.isLocal) {
+      this.#checkpoints.take({ op: this.#image.op, root: this.#image.root ?? "" })
+      this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
+      this.#tallyCheckpoints()
+    }
+    const page = this.#machine.pages.scrub(this.#process.scrub_pages)
+    if (page >= 0) {
+      this.#convict("page", page)
+      return
+    }
+    const { own } = this.#checkpoints
+    const isWaiting = own !== undefined && own.op > this.certifiedOp
+    if (isWaiting && this.#now - this.#checkpointSaidAt >= this.#process.retry_ms) {
+      this.#checkpointSaidAt = this.#now
+      this.#sayCheckpoint(own.op, own.root, false)
+    }
+  }
+
+  #sayCheckpoint(op: number, root: Digest, isCertified: boolean): void {
+    for (const slot of this.#peers) {
+      this.#sendCheckpointOk(slot, { op, root }, isCertified)
+    }
+    const [standby] = this.#configuration.standbys
+    if (this.#configuration.synchronous && standby !== undefined && standby.slot !== this.slot) {
+      this.#sendCheckpointOk(standby.slot, { op, root }, isCertified)
+    }
+  }
+
+  #sendCheckpointOk(
+    to: number,
+    checkpoint: { readonly op: number; readonly root: Digest },
+    isCertified: boolean,
+  ): void {
+    const { op, root } = checkpoint
+    const isRead = this.#isBeingRead()
+    this.#send(to, { type: "checkpoint_ok", op, root, is_certified: isCertified, is_read: isRead, ...this.#envelope() })
+  }
+
+  #onCheckpointOk(message: MessageOf<"checkpoint_ok">): void {
+    const { from, op, root } = message
+    const checkpoint = { op, root }
+    this.#isReadElsewhere = this.#isReadElsewhere || message.is_read
+    if (message.is_certified) {
+      if (op > this.certifiedOp) {
+        this.#checkpoints.certify(checkpoint)
+        this.counters.checkpoints_certified += 1
+      }
+    } else {
+      this.#checkpoints.hear(from, checkpoint)
+      if (op <= this.certifiedOp) {
+        this.#sendCheckpointOk(from, this.#checkpoints.certified, true)
+      }
+    }
+    this.#tallyCheckpoints()
+  }
+
+  /** Certified is what f + 1 voters report, and the synchronous standby where there is one (rule 22). */
+  #tallyCheckpoints(): void {
+    const voters = this.#configuration.voters.map((member) => member.slot)
+    const [standby] = this.#configuration.standbys
+    const isBound = this.#configuration.synchronous && !this.#dropsStandby
+    const confirming = isBound ? standby?.slot : undefined
+    if (this.#checkpoints.tally({ slot: this.slot, voters, needed: this.#faults + 1, confirming })) {
+      this.counters.checkpoints_certified += 1
+      this.#sayCheckpoint(this.certifiedOp, this.certifiedRoot, true)
+    }
+    if (!this.#isTorn && this.#checkpoints.isRefuted) {
+      this.#convict("root", 0)
+    }
+  }
+
+  /**
+   * Rule 22c: this machine's memory is wrong. It answers nothing and hands nothing out until it has copied a checkpoint
+   * and applied its log again; too often, and it is none of the cluster's machines any more.
+   */
+  #convict(kind: MemoryFault["kind"], page: number): void {
+    assert(!this.#isTorn, "replica: what is not believed is not judged again")
+    this.counters.memory_faults += 1
+    this.#memoryFault = { kind, page, at: this.#now }
+    this.#isTorn = true
+    this.#checkpoints.forgetOwn()
+    if (this.counters.memory_faults >= this.#process.memory_faults_max) {
+      this.#refuseWaiting()
+      this.#status = "quarantined"
+      return
+    }
+    if (this.isPrimary && this.#faults > 0) {
+      // Falls silent until the others leave its view, and copies then.
+      this.#abdicated = true
+      this.#refuseWaiting()
+    } else if (this.#status === "normal") {
+      this.#refuseWaiting()
+      this.#status = "state_transfer"
+      this.#startTransfer(this.#anotherSlot())
+    } else if (this.#status === "recovering") {
+      this.#clearTarget()
+      this.#beginCopyingAnew()
+    } else {
+      this.#continueInstall()
+    }
+  }
+
+  /** As after the first answers to its probes: a state first, then the rest. */
+  #beginCopyingAnew(): void {
+    if (this.#phase === "recovery" || this.#phase === "install") {
+      this.#phase = "checkpoint"
+    }
+    this.#attemptMs = this.#process.retry_ms
+    this.#startTransfer(this.#anotherSlot())
   }
 
   // ---------------------------------------------------------------- formation and recovery (rules 2 to 4, 18 to 20)
@@ -2332,7 +2636,6 @@ export class Replica {
     this.#refuseWaiting()
     this.#clearTarget()
     this.#receiver.stop()
-    this.#donor.release()
     this.#change = undefined
     this.#configure(configuration)
     this.#status = "recovering"
@@ -2358,7 +2661,7 @@ export class Replica {
     this.#phase = "epoch"
     this.#attemptAt = this.#now
     this.#attemptMs = this.#process.retry_ms
-    if (this.#holdsStart(configuration)) {
+    if (!this.#isTorn && this.#holdsStart(configuration)) {
       // With the very entry it holds all before.
       this.#commitTo(Math.max(this.#commit, configuration.op))
     }
@@ -2563,9 +2866,13 @@ export class Replica {
   tick(nowMs: number): void {
     assert(nowMs >= this.#now, "replica: time only rises")
     this.#now = nowMs
-    if (this.#status !== "recovering" && this.#status !== "fenced" && !this.isPrimary) {
+    if (this.#status === "fenced" || this.#status === "quarantined") {
+      return
+    }
+    if (this.#status !== "recovering" && !this.isPrimary) {
       this.#askWhereabouts()
     }
+    this.#tickImage()
     switch (this.#status) {
       case "recovering":
         this.#tickRecovering()
@@ -2579,8 +2886,6 @@ export class Replica {
       case "state_transfer":
         this.#tickStateTransfer()
         break
-      case "fenced":
-        return
       default:
         return unreachable(this.#status)
     }
@@ -2664,7 +2969,7 @@ export class Replica {
       this.#sayEpoch()
       this.#startTransfer(this.#anotherSlot())
     } else {
-      this.#askChunks()
+      this.#askPieces()
     }
   }
 
@@ -2739,6 +3044,7 @@ export class Replica {
       this.#resentAt = this.#now
       this.#resendPrepares()
     }
+    this.#considerCheckpoint()
     this.#drainRequests()
     this.#continueChange()
     if (
@@ -2819,6 +3125,10 @@ export class Replica {
       this.#tickTransfer()
       return
     }
+    if (this.#isTorn) {
+      this.#startTransfer(this.#anotherSlot())
+      return
+    }
     this.#continueInstall()
     if (this.#target !== undefined && this.#now - this.#targetProgressAt >= this.#process.transfer_silent_ms) {
       // The view may be gone by now: forget the target and ask everybody for what is current.
@@ -2858,7 +3168,12 @@ export class Replica {
     assert(this.#commit <= this.log.op, "replica: commit number is at most the op number")
     assert(this.log.first <= this.#commit + 1, "replica: every uncommitted entry is held")
     assert(this.#logView <= this.#view, "replica: a log is never of a later view than its replica")
-    assert(this.#machine.commit() === this.#commit, "replica: the state machine is at the commit number")
+    assert(
+      this.#isTorn || this.#machine.commit() === this.#commit,
+      "replica: the state machine is at the commit number",
+    )
+    assert(this.#isTorn || !this.#receiver.active, "replica: who copies does not believe what it has")
+    assert(!this.#isTorn || this.#status !== "normal" || this.#abdicated, "replica: a member has the state")
     assert(this.#status !== "normal" || this.#logView === this.#view, "replica: a member has its view's log")
     assert(this.#status !== "normal" || this.incarnation > 0 || !this.#isVoter, "replica: a voter has an incarnation")
     assert(this.#isVoter || this.incarnation === 0, "replica: who has no vote has no incarnation")
@@ -2885,7 +3200,6 @@ export class Replica {
     this.#machine.arena.set(other.#machine.arena)
     assert(this.#machine.restored(), "replica: a copied arena is an arena")
     this.#staging.set(other.#staging)
-    this.#shadow.set(other.#shadow)
     this.log.copyFrom(other.log)
     this.#status = other.#status
     this.#configuration = other.#configuration
@@ -2955,8 +3269,17 @@ export class Replica {
     this.#attemptMs = other.#attemptMs
     this.#probes.copyFrom(other.#probes)
     this.#responses.copyFrom(other.#responses)
-    this.#donor.copyFrom(other.#donor)
     this.#receiver.copyFrom(other.#receiver)
+    this.#image.copyFrom(other.#image)
+    this.#checkpoints.copyFrom(other.#checkpoints)
+    this.#isTorn = other.#isTorn
+    this.#memoryFault = other.#memoryFault
+    this.#checkpointAt = other.#checkpointAt
+    this.#checkpointSaidAt = other.#checkpointSaidAt
+    this.#readAt = other.#readAt
+    this.#refusedSince = other.#refusedSince
+    this.#readRounds = other.#readRounds
+    this.#isReadElsewhere = other.#isReadElsewhere
     this.#heardAt.set(other.#heardAt)
     this.#assertInvariants()
   }
@@ -3041,10 +3364,17 @@ export class Replica {
     sink("attemptMs", this.#attemptMs)
     sink("probes", this.#probes.all())
     sink("responses", this.#responses.all())
-    this.#donor.fingerprint(sink, this.#now)
     this.#receiver.fingerprint(sink, this.#now)
-    // Whoever fills the shadow next fills all of it: what an earlier transfer left there decides nothing.
-    sink("shadow", this.#donor.isFrozen || this.#receiver.active ? this.#shadow : undefined)
+    this.#image.fingerprint(sink)
+    this.#checkpoints.fingerprint(sink)
+    sink("isTorn", this.#isTorn)
+    sink("memoryFault", this.#memoryFault && { ...this.#memoryFault, at: since(this.#memoryFault.at) })
+    sink("checkpointAt", since(this.#checkpointAt))
+    sink("checkpointSaidAt", since(this.#checkpointSaidAt))
+    sink("readAt", since(this.#readAt))
+    sink("refusedSince", since(this.#refusedSince))
+    sink("readRounds", this.#readRounds)
+    sink("isReadElsewhere", this.#isReadElsewhere)
     sink("heardAt", Array.from(this.#heardAt, since))
   }
 
@@ -3081,13 +3411,19 @@ export class Replica {
     this.#getViewAt = Number.NEGATIVE_INFINITY
     this.#getLogAt = Number.NEGATIVE_INFINITY
     this.#targetAskedAt = Number.NEGATIVE_INFINITY
-    this.#donor.restClock(0)
     this.#receiver.restClock(0)
+    this.#checkpointAt = 0
+    this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
+    this.#readAt = Number.NEGATIVE_INFINITY
+    this.#refusedSince = Number.POSITIVE_INFINITY
   }
 }
 
 /** What the primary prepares of its own accord: it answers nobody. */
 const CONTROL_PULSE: QueuedRequest = { from: -1, operation: Operation.pulse, session: 0, request: 0 }
+
+/** A piece of a checkpoint is large: it is asked for again after so many times what other messages get. */
+const PIECE_RETRIES = 4
 
 /** Rounds of copying that a machine may take at full load before it is slowed for. */
 const CATCH_UPS_UNPACED = 3

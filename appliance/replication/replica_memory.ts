@@ -5,8 +5,8 @@ import type { StaticMemory } from "../types/static_memory.ts"
 export type ReplicaMemory = {
   /** Bodies of the log ring. */
   readonly log: Uint8Array
-  /** A frozen copy of the arena that is handed to a peer, or one that is being received. */
-  readonly shadow: Uint8Array
+  /** A piece of a checkpoint, until the message that carries it has left. */
+  readonly chunk: Uint8Array
   /** Bodies fetched for a log that is not installed yet. */
   readonly staging: Uint8Array
   readonly requests: Uint8Array
@@ -17,12 +17,12 @@ export type ReplicaMemory = {
 
 export function allocateReplicaMemory(
   memory: StaticMemory,
-  sizes: { readonly limits: ClusterLimits; readonly processLimits: ProcessLimits; readonly arenaBytes: number },
+  sizes: { readonly limits: ClusterLimits; readonly processLimits: ProcessLimits },
 ): ReplicaMemory {
-  const { limits, processLimits, arenaBytes } = sizes
+  const { limits, processLimits } = sizes
   return {
     log: memory.allocate("replication log", limits.log_bytes),
-    shadow: memory.allocate("replication shadow of the arena", arenaBytes),
+    chunk: memory.allocate("replication checkpoint piece", limits.chunk_bytes),
     // The headers of a log that is to be installed are one more than can be in flight, and none of them need be here.
     staging: memory.allocate("replication staging", (inFlightMax(limits) + 1) * limits.batch_bytes_max),
     requests: memory.allocate("replication requests queue", processLimits.requests_queue_bytes),

@@ -20,8 +20,9 @@
  * then the type's fields in the order in which message.ts names them, a body last, to the frame's end:
  *
  *   u64: nonce, view, op, commit, round, log_view, op_first, op_last, session, request, read
- *   u32: claim, claimed, chunk, chunk_count, epoch_expected, epoch_now; nonce and change in what is new with epochs
- *   u8: status, operation, outcome, slot, synchronous, drops_standby
+ *   u32: claim, claimed, index, mask_low, mask_high, epoch_expected, epoch_now; nonce and change in what is new with
+ *        epochs
+ *   u8: status, operation, outcome, part, slot, synchronous, drops_standby, is_certified, is_read
  *   configuration: u8 length, then its bytes (configuration.ts)   slots: u8 count, then a u8 each
  *   digest: 16 bytes                   token: u8 length (0 or 16), then the bytes
  *   headers: u16 count, then HEADER_BYTES each, as below
@@ -42,8 +43,10 @@ import { type ClusterLimits, INCARNATION_MAX, inFlightMax } from "../types/limit
 import type { Result } from "../types/result.ts"
 import { type Configuration, configurationBytes, decodeConfiguration, encodeConfiguration } from "./configuration.ts"
 import type {
+  CheckpointPart,
   CrashVector,
   Message,
+  MessageOf,
   MessageType,
   PrepareHeader,
   ProbeStatus,
@@ -127,6 +130,8 @@ const TYPE_CODES: Readonly<Record<MessageType, number>> = {
   epoch_started: 24,
   reconfigure: 25,
   reconfigure_reply: 26,
+  checkpoint_ok: 27,
+  checkpoint_gone: 28,
 }
 const KEEPALIVE_CODE = 0
 const TYPES = byCode(TYPE_CODES)
@@ -137,6 +142,8 @@ const PROBE_STATUS_CODES: Readonly<Record<ProbeStatus, number>> = {
   standby: 4,
 }
 const PROBE_STATUSES = byCode(PROBE_STATUS_CODES)
+const PART_CODES: Readonly<Record<CheckpointPart, number>> = { table: 1, pages: 2 }
+const PARTS = byCode(PART_CODES)
 const OUTCOME_CODES: Readonly<Record<RequestOutcome, number>> = {
   ok: 1,
   not_primary: 2,
@@ -217,9 +224,13 @@ function fieldsBytes(message: Message): number {
     case "log":
       return 16 + PREPARE_HEADER_BYTES + message.entry.body.length
     case "get_checkpoint":
-      return 12
+      return 21
     case "checkpoint_chunk":
-      return 24 + 2 * DIGEST_BYTES + message.body.length
+      return 29 + 2 * DIGEST_BYTES + message.body.length
+    case "checkpoint_ok":
+      return 10 + DIGEST_BYTES
+    case "checkpoint_gone":
+      return 8
     case "new_epoch":
       return 1 + configurationBytes(message.configuration)
     case "epoch_started":
@@ -398,16 +409,30 @@ function writeFields(writer: Writer, message: Message): void {
       return
     case "get_checkpoint":
       writer.u64(message.nonce)
-      writer.u32(message.chunk)
+      writer.u8(PART_CODES[message.part])
+      writer.u32(message.index)
+      writer.u32(message.mask_low)
+      writer.u32(message.mask_high)
       return
     case "checkpoint_chunk":
       writer.u64(message.nonce)
       writer.u64(message.op)
       writer.digest(message.op_checksum)
-      writer.digest(message.chunk_digest)
-      writer.u32(message.chunk)
-      writer.u32(message.chunk_count)
+      writer.digest(message.root)
+      writer.u8(PART_CODES[message.part])
+      writer.u32(message.index)
+      writer.u32(message.mask_low)
+      writer.u32(message.mask_high)
       writer.bytes(message.body)
+      return
+    case "checkpoint_ok":
+      writer.u64(message.op)
+      writer.digest(message.root)
+      writer.u8(message.is_certified ? 1 : 0)
+      writer.u8(message.is_read ? 1 : 0)
+      return
+    case "checkpoint_gone":
+      writer.u64(message.nonce)
       return
     case "new_epoch":
       writer.configuration(message.configuration)
@@ -454,6 +479,14 @@ function writeFields(writer: Writer, message: Message): void {
     default:
       return unreachable(message)
   }
+}
+
+/** Which piece of a checkpoint is asked for, or comes. */
+function readPiece(reader: Reader): Pick<MessageOf<"get_checkpoint">, "part" | "index" | "mask_low" | "mask_high"> {
+  const part = reader.part()
+  const index = reader.u32()
+  const low = reader.u32()
+  return { part, index, mask_low: low, mask_high: reader.u32() }
 }
 
 /** Writes fields one behind the other; the caller has made sure of the room. */
@@ -743,29 +776,24 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, e
     case "log_gone":
       return { type, from, epoch, cv, op: reader.u64() }
     case "get_checkpoint":
-      return { type, from, epoch, cv, nonce: reader.u64(), chunk: reader.u32() }
+      return { type, from, epoch, cv, nonce: reader.u64(), ...readPiece(reader) }
     case "checkpoint_chunk": {
       const nonce = reader.u64()
       const op = reader.u64()
       const opChecksum = reader.digest()
-      const chunkDigest = reader.digest()
-      const chunk = reader.u32()
-      const chunkCount = reader.u32()
+      const root = reader.digest()
+      const piece = readPiece(reader)
       const body = reader.body(limits.chunk_bytes)
-      return {
-        type,
-        from,
-        epoch,
-        cv,
-        nonce,
-        op,
-        op_checksum: opChecksum,
-        chunk_digest: chunkDigest,
-        chunk,
-        chunk_count: chunkCount,
-        body,
-      }
+      return { type, from, epoch, cv, nonce, op, op_checksum: opChecksum, root, ...piece, body }
     }
+    case "checkpoint_ok": {
+      const op = reader.u64()
+      const root = reader.digest()
+      const isCertified = reader.flag()
+      return { type, from, epoch, cv, op, root, is_certified: isCertified, is_read: reader.flag() }
+    }
+    case "checkpoint_gone":
+      return { type, from, epoch, cv, nonce: reader.u64() }
     case "new_epoch":
       return { type, from, epoch, cv, configuration: reader.configuration(limits.slots_max) }
     case "epoch_started":
@@ -1024,6 +1052,10 @@ class Reader {
     return this.#need(configuration, NO_CONFIGURATION)
   }
 
+  part(): CheckpointPart {
+    return this.#need(PARTS[this.u8()], "table")
+  }
+
   outcome(): RequestOutcome {
     return this.#need(OUTCOMES[this.u8()], "invalid")
   }
@@ -1036,6 +1068,7 @@ class Reader {
       case Operation.pulse:
       case Operation.reconfigure:
       case Operation.wall_clock:
+      case Operation.checkpoint:
         return code
       default:
         this.#broken = true

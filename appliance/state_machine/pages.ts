@@ -5,7 +5,8 @@
  *
  *   clean    as it was at the checkpoint, and its digest is known
  *   pending  as it was at the checkpoint, its digest is not known yet
- *   changed  written since: the checkpoint's bytes lie in the pool, or are lost when the pool was full
+ *   changed  written since: the checkpoint's bytes lie in the pool, or are lost when the pool was full or somebody
+ *            had copied them before
  *
  * Plane: data.
  */
@@ -16,6 +17,9 @@ import { PAGE_DIGEST_BYTES, pageDigest, type PageDigest } from "./page_digest.ts
 
 /** Whoever writes to the arena says so before it does. */
 export type PageWrites = { willWrite(start: number, end: number): void }
+
+/** In the place of a place. */
+const HANDED_OUT = -1
 
 const PageState = { clean: 0, changed: 1, pending: 2 } as const
 
@@ -35,9 +39,12 @@ export class ArenaPages implements StatePages, PageWrites {
   #beforeCount = 0
   #beforeAt = 0
   #pending = 0
+  /** Pages of the image that somebody has copied. */
+  readonly #handedOut: Int32Array
+  #handedOutCount = 0
   readonly #pool: Uint8Array
   readonly #poolPages: number
-  /** Of each page: one more than its place in the pool, 0 for none. */
+  /** Of each page: one more than its place in the pool, 0 for none, HANDED_OUT when nobody needs it here any more. */
   readonly #places: Int32Array
   #poolUsed = 0
   #isWhole = true
@@ -71,7 +78,8 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#changed = new Int32Array(buffer, byteOffset + 8 * count, count)
     this.#before = new Int32Array(buffer, byteOffset + 12 * count, count)
     this.#places = new Int32Array(buffer, byteOffset + 16 * count, count)
-    this.#states = new Uint8Array(buffer, byteOffset + 20 * count, count)
+    this.#handedOut = new Int32Array(buffer, byteOffset + 20 * count, count)
+    this.#states = new Uint8Array(buffer, byteOffset + 24 * count, count)
     this.#pool = pool
     this.#poolPages = Math.floor(pool.length / pageBytes)
     this.#noteZeros()
@@ -122,7 +130,9 @@ export class ArenaPages implements StatePages, PageWrites {
       this.#note(page)
       this.#pending -= 1
     }
-    if (this.#poolUsed < this.#poolPages) {
+    if (this.#places[page] === HANDED_OUT) {
+      // Whoever copies the image has this page: room is for those that it has not.
+    } else if (this.#poolUsed < this.#poolPages) {
       const start = page << this.#shift
       this.#pool.set(this.#arena.subarray(start, start + this.pageBytes), this.#poolUsed * this.pageBytes)
       this.#poolUsed += 1
@@ -155,6 +165,10 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#pending = this.#changedCount
     this.#changed = before
     this.#changedCount = 0
+    for (let index = 0; index < this.#handedOutCount; index += 1) {
+      this.#places[this.#handedOut[index] ?? 0] = 0
+    }
+    this.#handedOutCount = 0
     this.#poolUsed = 0
     this.#isWhole = true
   }
@@ -180,11 +194,17 @@ export class ArenaPages implements StatePages, PageWrites {
   copyFrozen(page: number, target: Uint8Array, at: number): boolean {
     assert(page >= 0 && page < this.count, "pages: a page of the arena")
     const place = this.#places[page] ?? 0
-    if (this.#states[page] === PageState.changed && place === 0) {
+    if (this.#states[page] === PageState.changed && place <= 0) {
+      this.#isWhole = false
       return false
     }
     const start = place > 0 ? (place - 1) * this.pageBytes : page << this.#shift
     target.set((place > 0 ? this.#pool : this.#arena).subarray(start, start + this.pageBytes), at)
+    if (place === 0) {
+      this.#places[page] = HANDED_OUT
+      this.#handedOut[this.#handedOutCount] = page
+      this.#handedOutCount += 1
+    }
     return true
   }
 
@@ -214,6 +234,11 @@ export class ArenaPages implements StatePages, PageWrites {
     return this.isAs(page)
   }
 
+  abandon(): void {
+    this.adopt()
+    this.#isWhole = false
+  }
+
   adopt(): void {
     this.#states.fill(PageState.clean)
     this.#places.fill(0)
@@ -221,6 +246,7 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#beforeCount = 0
     this.#beforeAt = 0
     this.#pending = 0
+    this.#handedOutCount = 0
     this.#poolUsed = 0
     this.#isWhole = true
   }
@@ -233,6 +259,8 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#pool.set(other.#pool)
     this.#changed.set(other.#changed)
     this.#before.set(other.#before)
+    this.#handedOut.set(other.#handedOut)
+    this.#handedOutCount = other.#handedOutCount
     this.#changedCount = other.#changedCount
     this.#beforeCount = other.#beforeCount
     this.#beforeAt = other.#beforeAt
@@ -255,5 +283,5 @@ export class ArenaPages implements StatePages, PageWrites {
 
 /** Bytes of what is noted of `count` pages, padded to words. */
 export function pagesBytes(count: number): number {
-  return count * 20 + Math.ceil(count / 4) * 4
+  return count * 24 + Math.ceil(count / 4) * 4
 }

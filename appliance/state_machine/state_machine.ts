@@ -47,8 +47,8 @@ export type ArenaOptions = {
   readonly pool?: Uint8Array
 }
 
-/** Of an arena, so much is set aside for pages of a checkpoint that change while it is used. */
-const POOL_PART = 8
+/** Of an arena, one part in so many is set aside for pages of a checkpoint that change while it is used. */
+const POOL_PART = 2
 
 export function pageNotesBytes(limits: ClusterLimits): number {
   return pagesBytes(arenaLayout(limits).bytes / PAGE_BYTES)

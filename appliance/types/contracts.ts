@@ -73,7 +73,7 @@ export interface StatePages {
   readonly pending: number
   /** Pages that have changed since the image. */
   readonly changed: number
-  /** False once a page of the image has changed for which there was no room. */
+  /** False once a page of the image has changed for which there was no room, or was asked for a second time. */
   readonly isWhole: boolean
   /** The page that the next `scrub` begins with. */
   readonly scrubAt: number
@@ -84,7 +84,7 @@ export interface StatePages {
   takeDigests(pagesMax: number): void
   /** The image's identity, over `prefix` and all digests; nothing may be pending. */
   root(digest: DigestFunction, prefix: string): Digest
-  /** Copies a page of the image into `target` from `at`; false when it is lost. */
+  /** Copies a page of the image into `target` from `at`, once; later perhaps not again: false when it is lost. */
   copyFrozen(page: number, target: Uint8Array, at: number): boolean
   /** Looks at the next pages, at most so many: the first that has changed although nobody wrote it, or -1. */
   scrub(pagesMax: number): number
@@ -93,6 +93,8 @@ export interface StatePages {
   isAs(page: number): boolean
   /** Overwrites a page; true when it is then as the table says. */
   replace(page: number, source: Uint8Array, at: number): boolean
+  /** The arena is not the image's continuation any more: its pages, and the table, are about to be overwritten. */
+  abandon(): void
   /** The arena is as the table says, every page of it: from now on that is the image. */
   adopt(): void
 

@@ -29,6 +29,9 @@ export type ClusterLimits = {
   readonly log_slots: number
   /** Bytes of the log ring's bodies. */
   readonly log_bytes: number
+  /** A checkpoint is due after so many ops, or so many bytes of the log (rule 22). */
+  readonly checkpoint_ops: number
+  readonly checkpoint_bytes: number
   /** B of rule 10: one request is one batch of commands, at most this long. */
   readonly batch_bytes_max: number
   /** Commands in one batch; each needs room for at least an error in the reply. */
@@ -64,8 +67,10 @@ export const CLUSTER_LIMITS: ClusterLimits = {
   slots_max: 11,
   pipeline_max: 8,
   control_slots: 2,
-  log_slots: 1024,
+  log_slots: 8192,
   log_bytes: 32 * MIB,
+  checkpoint_ops: 2048,
+  checkpoint_bytes: 8 * MIB,
   batch_bytes_max: 1 * MIB,
   batch_commands_max: 4096,
   session_reply_bytes_max: 128 * KIB,
@@ -101,6 +106,9 @@ export function assertClusterLimits(limits: ClusterLimits): void {
     limits.log_bytes >= (inFlightMax(limits) + 2) * limits.batch_bytes_max,
     "cluster limits: the log's bytes hold all that is in flight and a wrap",
   )
+  // While a checkpoint is being certified the ring still holds everything since the one before it.
+  assert(limits.log_slots >= 2 * limits.checkpoint_ops, "cluster limits: the log ring holds two checkpoints' ops")
+  assert(limits.log_bytes >= 2 * limits.checkpoint_bytes, "cluster limits: the log's bytes hold two checkpoints' ops")
   // GET of the largest value must fit a logged reply and a read reply, with its header.
   assert(limits.session_reply_bytes_max >= limits.value_bytes_max + 64, "cluster limits: a reply holds a value")
   assert(limits.read_reply_bytes_max >= limits.session_reply_bytes_max, "cluster limits: reads may answer more")
@@ -147,8 +155,15 @@ export type ProcessLimits = {
   readonly live_ms: number
   /** While a live backup lags by more than half the log ring, at most one batch is prepared in this time. */
   readonly pace_ms: number
-  /** A transfer's shadow buffer goes to the next asker when this one is silent for so long. */
+  /** Another donor is asked when one is silent for so long; and no longer does anybody wait for a certified checkpoint. */
   readonly transfer_silent_ms: number
+  /** A checkpoint is due when there is anything new for so long, and sooner when the last can no longer be copied whole. */
+  readonly checkpoint_ms: number
+  readonly checkpoint_soon_ms: number
+  /** Pages whose digests are compared in one tick: how fast a flipped bit is found (rule 22a). */
+  readonly scrub_pages: number
+  /** A machine whose memory was wrong so often holds no state any more (rule 22c). */
+  readonly memory_faults_max: number
   /** Requests that wait at the primary for a place in the pipeline. */
   readonly requests_queue_max: number
   /** Bytes of those requests' bodies. */
@@ -174,6 +189,10 @@ export const PROCESS_LIMITS: ProcessLimits = {
   live_ms: 250,
   pace_ms: 20,
   transfer_silent_ms: 2_000,
+  checkpoint_ms: 5_000,
+  checkpoint_soon_ms: 1_000,
+  scrub_pages: 64,
+  memory_faults_max: 3,
   requests_queue_max: 256,
   requests_queue_bytes: 8 * MIB,
   reads_queue_max: 1_024,

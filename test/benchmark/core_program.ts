@@ -259,7 +259,7 @@ function makeReplica(modules: Modules, slot: number): Replica {
     limits,
     processLimits,
     stateMachine: modules.machine.createStateMachine({ limits, arena }),
-    memory: modules.memory.allocateReplicaMemory(memory, { limits, processLimits, arenaBytes: arena.length }),
+    memory: modules.memory.allocateReplicaMemory(memory, { limits, processLimits }),
     digest: modules.ports.sha256Digest,
     random: modules.ports.systemRandom(),
   })

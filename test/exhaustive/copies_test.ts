@@ -58,7 +58,7 @@ function body(slot: number, boot: number): Body {
     token: boot === 1 ? TOKEN : "",
     ...limits,
     stateMachine: createStateMachine({ limits: SIMULATED_LIMITS, arena: memory.allocate("arena", bytes) }),
-    memory: allocateReplicaMemory(memory, { ...limits, arenaBytes: bytes }),
+    memory: allocateReplicaMemory(memory, { ...limits }),
     digest: (prefix, text, start, end) =>
       createHash("sha256").update(prefix).update(text.subarray(start, end)).digest("hex").slice(0, 32),
     random: random.next,

@@ -10,8 +10,11 @@ export function searchedLimits(voters: number): ClusterLimits {
     slots_max: voters,
     pipeline_max: 2,
     control_slots: 1,
-    log_slots: 8,
-    log_bytes: 5 * 66,
+    // Larger than any scope's log: no checkpoint is due in it.
+    log_slots: 16,
+    log_bytes: 24 * 66,
+    checkpoint_ops: 8,
+    checkpoint_bytes: 10 * 66,
     batch_bytes_max: 66,
     batch_commands_max: 1,
     session_reply_bytes_max: 65,
@@ -57,6 +60,10 @@ export const SEARCHED_PROCESS_LIMITS: ProcessLimits = {
   reads_queue_bytes: 66,
   outbox_max: 64,
   chunks_in_flight_max: 1,
+  checkpoint_ms: 1_000_000,
+  checkpoint_soon_ms: 1_000_000,
+  scrub_pages: 1,
+  memory_faults_max: 3,
 }
 
 /** How far a clock may jump in one step: each of the durations above that ends some wait. */

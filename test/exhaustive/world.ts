@@ -11,14 +11,7 @@ import { assert } from "../../appliance/types/assert.ts"
 import { type Digest, Operation } from "../../appliance/types/contracts.ts"
 import type { FingerprintValue } from "../../appliance/types/fingerprint.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
-import {
-  ARENA_BYTES,
-  JUMPS_MS,
-  LETTERS_MAX,
-  LOCAL_STATES_MAX,
-  SEARCHED_PROCESS_LIMITS,
-  searchedLimits,
-} from "./limits.ts"
+import { JUMPS_MS, LETTERS_MAX, LOCAL_STATES_MAX, SEARCHED_PROCESS_LIMITS, searchedLimits } from "./limits.ts"
 import { LetterSet } from "./letter_set.ts"
 import { Register, SESSION } from "./register.ts"
 
@@ -382,7 +375,6 @@ export class World {
       memory: allocateReplicaMemory(new StaticMemory(), {
         limits,
         processLimits: SEARCHED_PROCESS_LIMITS,
-        arenaBytes: ARENA_BYTES,
       }),
       digest: digestOf,
       random: tape.next,

@@ -171,13 +171,13 @@ function fieldsOf(message: Message, wording: Wording): string[] {
     case "log_gone":
       return [`op${message.op}`]
     case "get_checkpoint":
-      return [nonces.of(String(message.nonce)), `chunk ${message.chunk + 1}`]
+      return [nonces.of(String(message.nonce)), pieceOf(message)]
     case "checkpoint_chunk":
-      return [
-        nonces.of(String(message.nonce)),
-        `op${message.op}`,
-        message.chunk_count === 0 ? "nothing yet" : `chunk ${message.chunk + 1} of ${message.chunk_count}`,
-      ]
+      return [nonces.of(String(message.nonce)), `op${message.op}`, pieceOf(message)]
+    case "checkpoint_ok":
+      return [`op${message.op}`, message.is_certified ? "certified" : ""]
+    case "checkpoint_gone":
+      return [nonces.of(String(message.nonce))]
     case "request":
       return [wording.requestOf(message)]
     case "read":
@@ -204,6 +204,10 @@ function fieldsOf(message: Message, wording: Wording): string[] {
     default:
       return unreachable(message)
   }
+}
+
+function pieceOf(message: MessageOf<"get_checkpoint"> | MessageOf<"checkpoint_chunk">): string {
+  return message.part === "table" ? "digests" : "pages"
 }
 
 function membersOf(configuration: Configuration): string[] {

@@ -49,7 +49,7 @@ export class Process {
       token: options.token,
       ...limits,
       stateMachine: createStateMachine({ limits: SCRIPT_LIMITS, arena: this.arena }),
-      memory: allocateReplicaMemory(memory, { ...limits, arenaBytes: bytes }),
+      memory: allocateReplicaMemory(memory, { ...limits }),
       digest: (prefix, body, start, end) =>
         createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32),
       random: () => random.u32(),

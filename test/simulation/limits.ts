@@ -11,6 +11,8 @@ export const SIMULATED_LIMITS: ClusterLimits = {
   control_slots: 2,
   log_slots: 16,
   log_bytes: 8 * 1024,
+  checkpoint_ops: 4,
+  checkpoint_bytes: 1024,
   batch_bytes_max: 512,
   batch_commands_max: 8,
   session_reply_bytes_max: 256,
@@ -51,6 +53,10 @@ export const SIMULATED_PROCESS_LIMITS: ProcessLimits = {
   reads_queue_bytes: 4 * 1024,
   outbox_max: 512,
   chunks_in_flight_max: 4,
+  checkpoint_ms: 500,
+  checkpoint_soon_ms: 100,
+  scrub_pages: 4,
+  memory_faults_max: 1_000,
 }
 
 /** What a random seed must reach to count (rule 36). */

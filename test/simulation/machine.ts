@@ -70,7 +70,6 @@ export function bootProcess(options: {
     memory: allocateReplicaMemory(memory, {
       limits,
       processLimits: SIMULATED_PROCESS_LIMITS,
-      arenaBytes: arena.length,
     }),
     digest: simulatedDigest,
     random: () => random.u32(),

@@ -28,6 +28,8 @@ const CODES: { readonly [Type in MessageType]: number } = {
   epoch_started: 23,
   reconfigure: 24,
   reconfigure_reply: 25,
+  checkpoint_ok: 26,
+  checkpoint_gone: 27,
 }
 
 export function codeOf(type: MessageType): number {

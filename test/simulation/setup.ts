@@ -53,6 +53,8 @@ export function drawSetup(random: PRNG, mode: Mode, voters: number | undefined):
       // As small as the relations between limits allow, and a little more.
       log_slots: 2 * (pipeline + control) + random.below(6),
       log_bytes: (pipeline + control + 2) * SIMULATED_LIMITS.batch_bytes_max + random.below(4) * 256,
+      checkpoint_ops: random.between(2, pipeline + control),
+      checkpoint_bytes: random.between(1, 2) * SIMULATED_LIMITS.batch_bytes_max,
     },
     losesMajority: random.chance(1, 10),
   }

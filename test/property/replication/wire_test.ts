@@ -37,6 +37,12 @@ const u53 = fc.oneof(fc.nat(), fc.maxSafeNat())
 const u32 = fc.nat({ max: 0xffff_ffff })
 const hexDigits = fc.constantFrom(..."0123456789abcdef".split(""))
 const digest = fc.string({ unit: hexDigits, minLength: 32, maxLength: 32 })
+const piece = {
+  part: fc.constantFrom("table" as const, "pages" as const),
+  index: u32,
+  mask_low: u32,
+  mask_high: u32,
+}
 const token = fc.oneof(fc.constant(""), digest)
 const operation = fc.constantFrom(1 as const, 2 as const, 3 as const, 4 as const, 5 as const)
 const outcome = fc.constantFrom(
@@ -182,16 +188,24 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
   get_log: fc.record({ type: fc.constant("get_log"), ...envelope, op_first: u53, op_last: u53 }),
   log: fc.record({ type: fc.constant("log"), ...envelope, view: u53, commit: u53, entry: logEntry }),
   log_gone: fc.record({ type: fc.constant("log_gone"), ...envelope, op: u53 }),
-  get_checkpoint: fc.record({ type: fc.constant("get_checkpoint"), ...envelope, nonce: u53, chunk: u32 }),
+  get_checkpoint: fc.record({ type: fc.constant("get_checkpoint"), ...envelope, nonce: u53, ...piece }),
+  checkpoint_ok: fc.record({
+    type: fc.constant("checkpoint_ok"),
+    ...envelope,
+    op: u53,
+    root: digest,
+    is_certified: fc.boolean(),
+    is_read: fc.boolean(),
+  }),
+  checkpoint_gone: fc.record({ type: fc.constant("checkpoint_gone"), ...envelope, nonce: u53 }),
   checkpoint_chunk: fc.record({
     type: fc.constant("checkpoint_chunk"),
     ...envelope,
     nonce: u53,
     op: u53,
     op_checksum: digest,
-    chunk_digest: digest,
-    chunk: u32,
-    chunk_count: u32,
+    root: digest,
+    ...piece,
     body: body(LIMITS.chunk_bytes),
   }),
   request: fc.record({

@@ -56,7 +56,6 @@ export class ClusterOfOne implements ReplicaPort {
       memory: allocateReplicaMemory(this.memory, {
         limits,
         processLimits: PROCESS_LIMITS,
-        arenaBytes: arenaBytes(limits),
       }),
       digest: sha256Digest,
       random,

@@ -15,6 +15,11 @@ const PROTOCOL: ReplicaCounters = {
   view_changes: 0,
   recoveries: 0,
   checkpoints_received: 0,
+  pages_received: 0,
+  pages_spoilt: 0,
+  checkpoints_certified: 0,
+  checkpoints_local: 0,
+  memory_faults: 0,
 }
 
 export function makeHostInfo(change: Partial<HostInfo>): HostInfo {

@@ -22,6 +22,7 @@ const MIB = 1024 * KIB
 const LIMITS = {
   ...CLUSTER_LIMITS,
   log_bytes: 4 * MIB,
+  checkpoint_bytes: 1 * MIB,
   batch_bytes_max: 128 * KIB,
   read_reply_bytes_max: 128 * KIB,
   sessions_max: 8,

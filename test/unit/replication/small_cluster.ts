@@ -54,7 +54,7 @@ export class SmallCluster {
       token: options.token ?? TOKEN,
       ...limits,
       stateMachine: createStateMachine({ limits: SIMULATED_LIMITS, arena: memory.allocate("arena", bytes) }),
-      memory: allocateReplicaMemory(memory, { ...limits, arenaBytes: bytes }),
+      memory: allocateReplicaMemory(memory, { ...limits }),
       digest: (prefix, body, start, end) =>
         createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32),
       random: () => this.#random.u32(),

@@ -1,0 +1,113 @@
+/**
+ * Which checkpoints are known, and to whom: this machine's own roots, what the others report, and the newest that is
+ * certified, since a majority of voters reported the same root for it (rule 22). Plane: control.
+ */
+import { assert } from "../types/assert.ts"
+import type { Digest } from "../types/contracts.ts"
+import type { FingerprintSink } from "../types/fingerprint.ts"
+
+export type Checkpoint = { readonly op: number; readonly root: Digest }
+
+/** Own roots that are remembered, to compare them with what is certified later. */
+const OWN_KEPT = 8
+
+export class Checkpoints {
+  /** Ascending by op. */
+  #own: Checkpoint[]
+  #certified: Checkpoint
+  readonly #reports: (Checkpoint | undefined)[]
+
+  /** `first` is what every machine begins with: certified by what everybody's code is. */
+  constructor(slots: number, first: Checkpoint) {
+    this.#own = [first]
+    this.#certified = first
+    this.#reports = new Array<Checkpoint | undefined>(slots).fill(undefined)
+  }
+
+  get certified(): Checkpoint {
+    return this.#certified
+  }
+
+  /** This machine's newest root, of an image that it holds; undefined while it has none. */
+  get own(): Checkpoint | undefined {
+    return this.#own.at(-1)
+  }
+
+  take(checkpoint: Checkpoint): void {
+    assert(checkpoint.op >= (this.own?.op ?? 0), "checkpoints: roots are taken in order")
+    this.#own = [...this.#own.filter(({ op }) => op !== checkpoint.op), checkpoint].slice(-OWN_KEPT)
+  }
+
+  /** What this machine's arena was is no longer believed. */
+  forgetOwn(): void {
+    this.#own = []
+  }
+
+  /** Another machine's word. */
+  hear(slot: number, checkpoint: Checkpoint): void {
+    this.#reports[slot] = checkpoint
+  }
+
+  certify(checkpoint: Checkpoint): void {
+    if (checkpoint.op > this.#certified.op) {
+      this.#certified = checkpoint
+    }
+  }
+
+  /** Certifies what `needed` of `voters` report, and `confirming` too where it is a slot; true if that is new. */
+  tally(options: {
+    readonly slot: number
+    readonly voters: readonly number[]
+    readonly needed: number
+    readonly confirming: number | undefined
+  }): boolean {
+    const { slot, voters, needed, confirming } = options
+    const wordOf = (other: number): Checkpoint | undefined => (other === slot ? this.own : this.#reports[other])
+    for (const voter of voters) {
+      const candidate = wordOf(voter)
+      if (candidate === undefined || candidate.op <= this.#certified.op) {
+        continue
+      }
+      const agreeing = voters.filter((other) => isSame(wordOf(other), candidate))
+      const isConfirmed = confirming === undefined || isSame(wordOf(confirming), candidate)
+      if (agreeing.length >= needed && isConfirmed) {
+        this.#certified = candidate
+        return true
+      }
+    }
+    return false
+  }
+
+  /** Rule 22b: this machine's root of what is certified is another one. */
+  get isRefuted(): boolean {
+    return this.#own.some(({ op, root }) => op === this.#certified.op && root !== this.#certified.root)
+  }
+
+  /** A voter reports another root for this machine's newest checkpoint, and nothing is certified about it. */
+  isDisputed(voters: readonly number[]): boolean {
+    const { own } = this
+    if (own === undefined || own.op <= this.#certified.op) {
+      return false
+    }
+    return voters.some((voter) => this.#reports[voter]?.op === own.op && this.#reports[voter].root !== own.root)
+  }
+
+  copyFrom(other: Checkpoints): void {
+    assert(this.#reports.length === other.#reports.length, "checkpoints: a copy has as many slots")
+    this.#own = other.#own
+    this.#certified = other.#certified
+    for (const [slot, report] of other.#reports.entries()) {
+      this.#reports[slot] = report
+    }
+  }
+
+  fingerprint(sink: FingerprintSink): void {
+    sink("checkpoints.own", this.#own)
+    sink("checkpoints.certified", this.#certified)
+    sink("checkpoints.reports", this.#reports)
+  }
+}
+
+function isSame(a: Checkpoint | undefined, b: Checkpoint): boolean {
+  return a?.op === b.op && a.root === b.root
+}

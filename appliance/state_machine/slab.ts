@@ -3,8 +3,8 @@
  * its blocks is in use and returns to the common list when its last is freed, so a table that was full of small
  * values can be filled with large ones. When none is left, a page of another class can be emptied: its blocks move to
  * the free ones of their class, by whoever owns them. All lists are in the arena; freed bytes are zeroed. A block
- * begins with 4 bytes: its owner's mark (1 and up, below FREE_MARK), or FREE_MARK and the next freed block of its page + 1, or
- * 0 where it was never used. A page's head:
+ * begins with 4 bytes: its owner's mark (1 and up, below FREE_MARK), or FREE_MARK and the next freed block of its page
+ * + 1, or 0 where it was never used. A page's head:
  *
  *   offset size
  *        0    1  size class + 1, 0 for a free page
@@ -157,7 +157,7 @@ export class Slab {
     return best
   }
 
-  /** The next block behind `block`, or the page's first for BLOCK_NONE, that has an owner; BLOCK_NONE: there is none. */
+  /** The next owned block behind `block`, or the page's first one for BLOCK_NONE; BLOCK_NONE when there is none. */
   nextOwned(page: number, block: number): number {
     const bytes = this.#classBytes(this.classOfPage(page))
     const first = this.#layout.slab + page * this.#layout.slab_page_bytes

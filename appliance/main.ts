@@ -30,7 +30,8 @@ import { type Ports, ProcessHost, type Reply } from "./orchestration/process_hos
 import { startSpare } from "./orchestration/spare.ts"
 import { textLine } from "./orchestration/text_log.ts"
 import { CommandCode, ResultKind } from "./state_machine/command.ts"
-import { assertClusterLimits, assertProcessLimits, CLUSTER_LIMITS, PROCESS_LIMITS } from "./types/limits.ts"
+import { limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
+import { assertClusterLimits, assertProcessLimits, PROCESS_LIMITS } from "./types/limits.ts"
 import { err, ok, type Result } from "./types/result.ts"
 
 /** As in package.json; a test compares them. */
@@ -106,7 +107,12 @@ async function runReplica({
   advertise,
   log,
 }: Machine & { readonly slot: number }): Promise<number> {
-  assertClusterLimits(CLUSTER_LIMITS)
+  const shortage = memoryShortage(config.size, memoryBytes())
+  if (shortage !== undefined) {
+    return fail({ code: ExitCode.config, message: shortage })
+  }
+  const limits = limitsForSize(config.size)
+  assertClusterLimits(limits)
   assertProcessLimits(PROCESS_LIMITS)
   const ending = endOfProcess(log)
   const host = new ProcessHost({
@@ -117,7 +123,7 @@ async function runReplica({
     bind: options.bind,
     ports: options.ports,
     version: VERSION,
-    limits: CLUSTER_LIMITS,
+    limits,
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: options.runDirectory,
@@ -125,7 +131,7 @@ async function runReplica({
     onEnd: ending.end,
   })
   const gateway = new Gateway({
-    limits: CLUSTER_LIMITS,
+    limits,
     port: host,
     memory: host.memory,
     random: host.random,
@@ -155,6 +161,12 @@ async function runReplica({
   await started.value.close()
   screen.close()
   return code
+}
+
+/** What this process may have of the machine's memory: a container may have less than all. */
+function memoryBytes(): number {
+  const constrained = process.constrainedMemory()
+  return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem()
 }
 
 type Started = { readonly ports: Ports; readonly close: () => Promise<void> }
@@ -264,9 +276,9 @@ async function runServe(options: ServeOptions): Promise<number> {
     return fail(programs.error)
   }
   const ending = endOfProcess(log)
-  const { interface: interfaceName, dhcp, voters, force } = options
+  const { interface: interfaceName, dhcp, voters, size, force } = options
   const served = { image: image.value, nbp: programs.value, log }
-  const server = await startBootServer({ interfaceName, dhcp, voters, force, ...served })
+  const server = await startBootServer({ interfaceName, dhcp, voters, size, force, ...served })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }

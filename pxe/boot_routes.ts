@@ -174,6 +174,7 @@ export class Routes {
       boot_id: known.boot_id,
       slot,
       voters: formation.voters,
+      size: formation.size,
       cluster_id: formation.clusterID,
       generation: formation.generation,
       epoch: formation.epoch,

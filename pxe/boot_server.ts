@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto"
 import { assert, unreachable } from "../appliance/types/assert.ts"
+import type { ClusterSize } from "../appliance/types/cluster_sizes.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { formatIPv4, isSameSubnet, parseIPv4 } from "./address.ts"
 import { Routes, type ServedFile } from "./boot_routes.ts"
@@ -44,6 +45,8 @@ export type BootServerOptions = {
   readonly dhcp: "proxy" | "full" | "off"
   /** How many machines form the cluster: an odd number. */
   readonly voters: number
+  /** The limits of the cluster that they form. */
+  readonly size: ClusterSize
   readonly image: BootImage
   readonly nbp: BootPrograms
   readonly log: Logger
@@ -112,6 +115,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
   const ledger = new Ledger()
   const formation = new Formation({
     voters: options.voters,
+    size: options.size,
     cluster_id: randomHex(16),
     formation_token: randomHex(16),
     started_at: SYSTEM_CLOCK.epochMs(),

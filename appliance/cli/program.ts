@@ -12,12 +12,14 @@ import { type CLIStreams, examples, outputOption, parseSeconds, queryCommand, ty
 import { fetchSalvage, fileSink, streamSink } from "./salvage.ts"
 import { formatBytes } from "./table.ts"
 import { isHealthyStatus, machinesText, salvageText, statusText } from "./views.ts"
+import { CLUSTER_SIZES, type ClusterSize } from "../types/cluster_sizes.ts"
 import { ok } from "../types/result.ts"
 
 export type ServeOptions = {
   readonly interface: string
   readonly dhcp: "proxy" | "full" | "off"
   readonly voters: number
+  readonly size: ClusterSize
   /** Where `build` left an image; undefined for where it leaves one by default. */
   readonly image?: string
   readonly force: boolean
@@ -115,6 +117,14 @@ function addServe(program: Command, handlers: Handlers, onCode: (code: number) =
         .default("proxy"),
     )
     .option("--voters <number>", "machines that vote: 1, 3, 5 or 7", parseVoters, 3)
+    .addOption(
+      new Option(
+        "--size <size>",
+        "the limits of a cluster that is founded, for machines of 768 MiB, 2, 4 or 8 GiB and up",
+      )
+        .choices(CLUSTER_SIZES)
+        .default("small"),
+    )
     .option("--image <directory>", "the image that `mandala build` made")
     .option("--force", "go on where a check would stop", false)
     .addOption(outputOption(["text", "json"]))

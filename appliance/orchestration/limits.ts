@@ -1,9 +1,8 @@
 /** Bounds of the process around a replica: links, announcements, files, log lines. Plane: control. */
 import { assert } from "../types/assert.ts"
-import { type ClusterLimits, type ProcessLimits, VOTERS_MAX } from "../types/limits.ts"
+import { CLUSTER_LIMITS, type ClusterLimits, PROCESS_LIMITS, type ProcessLimits, VOTERS_MAX } from "../types/limits.ts"
 
 const KIB = 1024
-const MIB = 1024 * KIB
 
 /** Milliseconds unless the name says otherwise. */
 export type OrchestrationLimits = {
@@ -56,7 +55,15 @@ export type OrchestrationLimits = {
 }
 
 export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
-  link_send_bytes: 8 * MIB,
+  link_send_bytes:
+    // A frame never wraps around the end of the ring, so half of it may be of no use.
+    2 *
+    // The pieces of a checkpoint that a peer asks for at once,
+    (PROCESS_LIMITS.chunks_in_flight_max * CLUSTER_LIMITS.chunk_bytes +
+      // a prepare,
+      CLUSTER_LIMITS.batch_bytes_max +
+      // and a request that this machine's gateway forwards to the primary.
+      CLUSTER_LIMITS.batch_bytes_max),
   link_strangers_max: 4 * VOTERS_MAX,
   link_greeting_ms: 2_000,
   link_connect_ms: 2_000,

@@ -4,6 +4,7 @@
  */
 import { readFileSync, statSync } from "node:fs"
 import { networkInterfaces } from "node:os"
+import { CLUSTER_SIZES, type ClusterSize } from "../types/cluster_sizes.ts"
 import { CLUSTER_LIMITS, VOTERS_MAX } from "../types/limits.ts"
 import { err, ok, type Result } from "../types/result.ts"
 import { ipv4Bytes } from "./hello.ts"
@@ -24,6 +25,8 @@ export type NodeConfig = {
   /** Null: a spare, which announces itself and waits. */
   readonly slot: number | null
   readonly voters: number
+  /** The cluster's limits, chosen when it was founded; small where the file says nothing. */
+  readonly size: ClusterSize
   /** 32 hexadecimal digits while the cluster is to be founded; "" afterwards. */
   readonly formation_token: string
   /** http://address:port, or "" where there is none. */
@@ -105,11 +108,21 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
     firmware: firmwareOf(fields.optionalText("firmware", /^(unknown|bios|uefi)$/, "unknown")),
     slot,
     voters,
+    size: readSize(fields),
     formation_token: fields.optionalText("formation_token", HEX_128_OR_EMPTY, ""),
     boot_server: fields.optionalText("boot_server", BOOT_SERVER_PATTERN, ""),
     members,
   }
   return fields.error === undefined ? ok(config) : err(fields.error)
+}
+
+function readSize(fields: FieldReader): ClusterSize {
+  const text = fields.optionalText("size", /^[a-z]+$/, "small")
+  const size = CLUSTER_SIZES.find((one) => one === text)
+  if (size === undefined) {
+    fields.fail("size")
+  }
+  return size ?? "small"
 }
 
 function firmwareOf(text: string): NodeConfig["firmware"] {

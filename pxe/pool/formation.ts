@@ -3,12 +3,14 @@
  * a token is handed out only while no cluster is known, and a restarted server adopts the one it hears. Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
+import type { ClusterSize } from "../../appliance/types/cluster_sizes.ts"
 import { VOTERS_MAX } from "../../appliance/types/limits.ts"
 import { type Announce, provesFormed } from "./announce.ts"
 import { LISTEN_MS } from "./limits.ts"
 
 export type FormationOptions = {
   readonly voters: number
+  readonly size: ClusterSize
   /** 32 hexadecimal digits each, fresh. */
   readonly cluster_id: string
   readonly formation_token: string
@@ -26,6 +28,7 @@ export type AnnounceOutcome =
 
 export class Formation {
   readonly #voters: number
+  readonly size: ClusterSize
   readonly #token: string
   readonly #startedAt: number
   readonly #slots: (string | null)[]
@@ -44,6 +47,7 @@ export class Formation {
       "formation: voters are an odd number up to the most",
     )
     this.#voters = voters
+    this.size = options.size
     this.#token = options.formation_token
     this.#clusterID = options.cluster_id
     this.#startedAt = options.started_at

@@ -1,5 +1,6 @@
 /** The archive of one machine and one boot: the kernel unpacks it over the image, later files win. Plane: control. */
 import { assert } from "../../appliance/types/assert.ts"
+import type { ClusterSize } from "../../appliance/types/cluster_sizes.ts"
 import { encodeCpio } from "../../appliance/types/cpio.ts"
 import { HEX_128 } from "./announce.ts"
 import type { Firmware } from "./ledger.ts"
@@ -17,6 +18,7 @@ export type NodeFile = {
   /** Null for a spare. */
   readonly slot: number | null
   readonly voters: number
+  readonly size: ClusterSize
   readonly cluster_id: string
   readonly generation: number
   readonly epoch: number

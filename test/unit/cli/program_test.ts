@@ -69,6 +69,7 @@ const USAGE: readonly (readonly [readonly string[], RegExp])[] = [
   [["serve"], /required option '--interface <name>' not specified/],
   [["serve", "--interface", "x", "--dhcp", "on"], /Allowed choices are proxy, full, off/],
   [["serve", "--interface", "x", "--voters", "2"], /Allowed are 1, 3, 5 and 7/],
+  [["serve", "--interface", "x", "--size", "enormous"], /Allowed choices are small, medium, large, huge/],
   [["salvage"], /required option '-o, --output <file>' not specified/],
   [["build", "--compression", "none"], /Allowed choices are fast, small/],
   [["status", "-o", "yaml"], /Allowed choices are table, json/],
@@ -93,11 +94,25 @@ test("no command at all is a mistake, and the help says what there is", async ()
 test("serve and build get their options, and their exit codes are the program's", async () => {
   expect(await run(["serve", "--interface", "eth0"])).toMatchObject({
     code: 0,
-    calls: [{ serve: { interface: "eth0", dhcp: "proxy", voters: 3, force: false, output: "text" } }],
+    calls: [{ serve: { interface: "eth0", dhcp: "proxy", voters: 3, size: "small", force: false, output: "text" } }],
   })
-  const all = ["--interface", "e", "--dhcp", "full", "--voters", "5", "--image", "/i", "--force", "-o", "json"]
+  const all = [
+    "--interface",
+    "e",
+    "--dhcp",
+    "full",
+    "--voters",
+    "5",
+    "--size",
+    "large",
+    "--image",
+    "/i",
+    "--force",
+    "-o",
+    "json",
+  ]
   expect((await run(["serve", ...all])).calls).toEqual([
-    { serve: { interface: "e", dhcp: "full", voters: 5, image: "/i", force: true, output: "json" } },
+    { serve: { interface: "e", dhcp: "full", voters: 5, size: "large", image: "/i", force: true, output: "json" } },
   ])
   expect(await run(["build", "--out", "/o", "--compression", "small"])).toMatchObject({
     code: 42,

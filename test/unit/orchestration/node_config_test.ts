@@ -56,6 +56,7 @@ describe("node.json", () => {
       machine,
       slot,
       voters,
+      size: "small",
       epoch: 0,
       boot_id: "",
       boot_count: 0,
@@ -72,6 +73,7 @@ describe("node.json", () => {
       boot_id: "b".repeat(32),
       slot: 2,
       voters: 3,
+      size: "large",
       cluster_id: "c".repeat(32),
       generation: 1,
       epoch: 1,
@@ -105,6 +107,7 @@ describe("node.json", () => {
     expect(parsed({ slot: undefined })).toBe("slot")
     expect(parsed({ voters: 2 })).toBe("voters")
     expect(parsed({ voters: "3" })).toBe("voters")
+    expect(parsed({ size: "enormous" })).toBe("size")
     expect(parsed({ formation_token: "f" })).toBe("formation_token")
     expect(parsed({ boot_server: "ftp://10.0.0.1" })).toBe("boot_server")
     expect(parsed({ boot_server: "http://10.0.0.1:7480/path" })).toBe("boot_server")

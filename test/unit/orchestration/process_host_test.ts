@@ -91,6 +91,7 @@ async function startNode(
       firmware: "unknown",
       slot,
       voters: members.length,
+      size: "small",
       formation_token: change.token ?? "f".repeat(32),
       boot_server: "",
       members,

@@ -27,6 +27,7 @@ beforeEach(() => {
   randoms = 0
   formation = new Formation({
     voters: 3,
+    size: "medium",
     cluster_id: CLUSTER,
     formation_token: "c".repeat(32),
     started_at: clock.now - LISTEN_MS,
@@ -178,6 +179,7 @@ describe("the archive of a machine", () => {
       boot_id: boot,
       slot: 0,
       voters: 3,
+      size: "medium",
       cluster_id: CLUSTER,
       generation: 1,
       epoch: 1,

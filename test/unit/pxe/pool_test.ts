@@ -193,7 +193,7 @@ describe("the ledger", () => {
 
 describe("the formation", () => {
   const make = (): Formation => {
-    return new Formation({ voters: 3, cluster_id: OURS, formation_token: TOKEN, started_at: 0 })
+    return new Formation({ voters: 3, size: "small", cluster_id: OURS, formation_token: TOKEN, started_at: 0 })
   }
 
   test("the first three machines have the slots and keep them; the fourth is a spare", () => {
@@ -343,6 +343,7 @@ test("the archive of one machine: directories, then the file that only root may 
     boot_id: boot("1"),
     slot: 0,
     voters: 3,
+    size: "small",
     cluster_id: OURS,
     generation: 1,
     epoch: 1,

@@ -97,7 +97,10 @@ export class StateImage {
     return true
   }
 
-  /** What was asked for, as far as it is here; undefined when there is no such piece. The body is valid until the next. */
+  /**
+   * What was asked for, as far as it is here; undefined when there is no such piece. The body is valid until the
+   * next.
+   */
   piece(wanted: Wanted): Piece | undefined {
     const { table, pageBytes, count } = this.#pages
     const { chunkBytes, tableChunks, windows, windowPages } = this.#shape

@@ -8,7 +8,7 @@
  *   changed  written since: the checkpoint's bytes lie in the pool, or are lost when the pool was full or somebody
  *            had copied them before
  *
- * Plane: data.
+ * Plane: control, but for willWrite: that is called for every write, and allocates nothing.
  */
 import { assert } from "../types/assert.ts"
 import type { Digest, DigestFunction, StatePages } from "../types/contracts.ts"
@@ -30,6 +30,7 @@ export class ArenaPages implements StatePages, PageWrites {
   readonly #arena: Uint8Array
   readonly #words: Int32Array
   readonly #shift: number
+  readonly #pageWords: number
   readonly #digests: Uint32Array
   readonly #states: Uint8Array
   /** Pages changed since the checkpoint, in the order of their first change, and those that were before it. */
@@ -43,6 +44,7 @@ export class ArenaPages implements StatePages, PageWrites {
   readonly #handedOut: Int32Array
   #handedOutCount = 0
   readonly #pool: Uint8Array
+  readonly #poolWords: Int32Array
   readonly #poolPages: number
   /** Of each page: one more than its place in the pool, 0 for none, HANDED_OUT when nobody needs it here any more. */
   readonly #places: Int32Array
@@ -66,6 +68,7 @@ export class ArenaPages implements StatePages, PageWrites {
     assert(Number.isInteger(count) && count > 0, "pages: the arena is whole pages")
     assert(pageBytes >= 16 && (pageBytes & (pageBytes - 1)) === 0, "pages: a page is a power of two, 16 bytes or more")
     assert(arena.byteOffset % 4 === 0 && memory.byteOffset % 4 === 0, "pages: memory is aligned to words")
+    assert(pool.byteOffset % 4 === 0, "pages: the pool is aligned to words")
     assert(memory.length === pagesBytes(count), "pages: what is noted of each page has its place")
     this.count = count
     this.pageBytes = pageBytes
@@ -81,6 +84,8 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#handedOut = new Int32Array(buffer, byteOffset + 20 * count, count)
     this.#states = new Uint8Array(buffer, byteOffset + 24 * count, count)
     this.#pool = pool
+    this.#poolWords = new Int32Array(pool.buffer, pool.byteOffset, pool.length >>> 2)
+    this.#pageWords = pageBytes / 4
     this.#poolPages = Math.floor(pool.length / pageBytes)
     this.#noteZeros()
   }
@@ -95,7 +100,7 @@ export class ArenaPages implements StatePages, PageWrites {
 
   /** Every page of a fresh arena is zeros: one digest is the digest of all. */
   #noteZeros(): void {
-    pageDigest(this.#words, 0, this.pageBytes / 4, this.#digest)
+    pageDigest(this.#words, 0, this.#pageWords, this.#digest)
     for (let page = 0; page < this.count; page += 1) {
       this.#digests[2 * page] = this.#digest.low
       this.#digests[2 * page + 1] = this.#digest.high
@@ -133,8 +138,11 @@ export class ArenaPages implements StatePages, PageWrites {
     if (this.#places[page] === HANDED_OUT) {
       // Whoever copies the image has this page: room is for those that it has not.
     } else if (this.#poolUsed < this.#poolPages) {
-      const start = page << this.#shift
-      this.#pool.set(this.#arena.subarray(start, start + this.pageBytes), this.#poolUsed * this.pageBytes)
+      const from = (page << this.#shift) >>> 2
+      const to = (this.#poolUsed << this.#shift) >>> 2
+      for (let word = 0; word < this.#pageWords; word += 1) {
+        this.#poolWords[to + word] = this.#words[from + word] ?? 0
+      }
       this.#poolUsed += 1
       this.#places[page] = this.#poolUsed
     } else {
@@ -146,7 +154,7 @@ export class ArenaPages implements StatePages, PageWrites {
   }
 
   #note(page: number): void {
-    pageDigest(this.#words, (page << this.#shift) >>> 2, this.pageBytes / 4, this.#digest)
+    pageDigest(this.#words, (page << this.#shift) >>> 2, this.#pageWords, this.#digest)
     this.#digests[2 * page] = this.#digest.low
     this.#digests[2 * page + 1] = this.#digest.high
   }
@@ -224,7 +232,7 @@ export class ArenaPages implements StatePages, PageWrites {
   }
 
   isAs(page: number): boolean {
-    pageDigest(this.#words, (page << this.#shift) >>> 2, this.pageBytes / 4, this.#digest)
+    pageDigest(this.#words, (page << this.#shift) >>> 2, this.#pageWords, this.#digest)
     return this.#digests[2 * page] === this.#digest.low && this.#digests[2 * page + 1] === this.#digest.high
   }
 

@@ -155,9 +155,15 @@ export type ProcessLimits = {
   readonly live_ms: number
   /** While a live backup lags by more than half the log ring, at most one batch is prepared in this time. */
   readonly pace_ms: number
-  /** Another donor is asked when one is silent for so long; and no longer does anybody wait for a certified checkpoint. */
+  /**
+   * Another donor is asked when one is silent for so long; and no longer does anybody wait for a certified
+   * checkpoint.
+   */
   readonly transfer_silent_ms: number
-  /** A checkpoint is due when there is anything new for so long, and sooner when the last can no longer be copied whole. */
+  /**
+   * A checkpoint is due when there is anything new for so long, and sooner when the last can no longer be copied
+   * whole.
+   */
   readonly checkpoint_ms: number
   readonly checkpoint_soon_ms: number
   /** Pages whose digests are compared in one tick: how fast a flipped bit is found (rule 22a). */

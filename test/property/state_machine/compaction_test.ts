@@ -160,6 +160,7 @@ test("every page that a move changes was told before", () => {
     table.fill(mix)
     table.thin(8)
   }
+  expect(table.used()).toBeLessThan(1)
   table.check()
 })
 

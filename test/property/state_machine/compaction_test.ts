@@ -158,9 +158,10 @@ test("every page that a move changes was told before", () => {
     [100, 200],
   ] as const) {
     table.fill(mix)
+    // Without moves it would be a third.
+    expect(table.used()).toBeGreaterThan(0.75)
     table.thin(8)
   }
-  expect(table.used()).toBeLessThan(1)
   table.check()
 })
 

@@ -77,10 +77,16 @@ export class LinkClient {
     const client = new LinkClient(cluster)
     const listening = await client.#links.listen({ host: "127.0.0.1", port: 0 })
     assert(listening.ok, "link client: a free port can be listened on")
-    await cluster.until("the client has its links", () =>
-      Promise.resolve([0, 1, 2].every((slot) => client.#links.isOpen(slot))),
-    )
-    return client
+    try {
+      await cluster.until("the client has its links", () =>
+        Promise.resolve([0, 1, 2].every((slot) => client.#links.isOpen(slot))),
+      )
+      return client
+    } catch (error) {
+      // Its clock would keep this process alive.
+      client.close()
+      throw error
+    }
   }
 
   /** Registers what is missing of sessions, and lets them run. */

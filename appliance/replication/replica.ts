@@ -1840,6 +1840,7 @@ export class Replica {
       return
     }
     this.#readAt = this.#now
+    this.#machine.pages.hold(true)
     const isCertified = this.#image.op === this.certifiedOp && this.#image.root === this.certifiedRoot
     if (!this.#mayHandOut(isCertified)) {
       this.#send(from, { type: "checkpoint_gone", nonce, ...this.#envelope() })
@@ -1867,6 +1868,11 @@ export class Replica {
     const isWhole = this.#machine.pages.isWhole
     if (isCertified && isWhole) {
       return true
+    }
+    if (!isWhole && !this.isPrimary && this.#now - this.#checkpointSaidAt >= this.#process.retry_ms) {
+      // The primary makes another when it hears that somebody waits for it.
+      this.#checkpointSaidAt = this.#now
+      this.#sendCheckpointOk(this.primary, this.#checkpoints.certified, true)
     }
     this.#refusedSince = Math.min(this.#refusedSince, this.#now)
     if (this.#image.isLocal && isWhole && this.#image.root !== undefined) {
@@ -1991,7 +1997,8 @@ export class Replica {
     const isFull =
       ops >= patience * this.#limits.checkpoint_ops ||
       this.log.bytesSince(since) >= patience * this.#limits.checkpoint_bytes
-    const isGone = !this.#machine.pages.isWhole && ageMs >= this.#process.checkpoint_soon_ms
+    const isWanted = this.#isReadElsewhere || !this.#machine.pages.isWhole
+    const isGone = isWanted && ageMs >= this.#process.checkpoint_soon_ms
     return isFull || isGone || ageMs >= this.#process.checkpoint_ms
   }
 
@@ -2005,6 +2012,7 @@ export class Replica {
     if (this.#isTorn || !this.#isListening()) {
       return
     }
+    this.#machine.pages.hold(this.#isBeingRead())
     if (this.#image.advance() && !this.#image.isLocal) {
       this.#checkpoints.take({ op: this.#image.op, root: this.#image.root ?? "" })
       this.#checkpointSaidAt = Number.NEGATIVE_INFINITY

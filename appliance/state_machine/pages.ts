@@ -21,6 +21,9 @@ export type PageWrites = { willWrite(start: number, end: number): void }
 /** In the place of a place. */
 const HANDED_OUT = -1
 
+/** While nobody copies an image, one part in so many of the pool may be used. */
+const UNREAD_PART = 8
+
 const PageState = { clean: 0, changed: 1, pending: 2 } as const
 
 export class ArenaPages implements StatePages, PageWrites {
@@ -46,6 +49,7 @@ export class ArenaPages implements StatePages, PageWrites {
   readonly #pool: Uint8Array
   readonly #poolWords: Int32Array
   readonly #poolPages: number
+  #room: number
   /** Of each page: one more than its place in the pool, 0 for none, HANDED_OUT when nobody needs it here any more. */
   readonly #places: Int32Array
   #poolUsed = 0
@@ -87,6 +91,8 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#poolWords = new Int32Array(pool.buffer, pool.byteOffset, pool.length >>> 2)
     this.#pageWords = pageBytes / 4
     this.#poolPages = Math.floor(pool.length / pageBytes)
+    this.#room = this.#poolPages
+    this.hold(false)
     this.#noteZeros()
   }
 
@@ -137,7 +143,7 @@ export class ArenaPages implements StatePages, PageWrites {
     }
     if (this.#places[page] === HANDED_OUT) {
       // Whoever copies the image has this page: room is for those that it has not.
-    } else if (this.#poolUsed < this.#poolPages) {
+    } else if (this.#poolUsed < this.#room) {
       const from = (page << this.#shift) >>> 2
       const to = (this.#poolUsed << this.#shift) >>> 2
       for (let word = 0; word < this.#pageWords; word += 1) {
@@ -157,6 +163,10 @@ export class ArenaPages implements StatePages, PageWrites {
     pageDigest(this.#words, (page << this.#shift) >>> 2, this.#pageWords, this.#digest)
     this.#digests[2 * page] = this.#digest.low
     this.#digests[2 * page + 1] = this.#digest.high
+  }
+
+  hold(isRead: boolean): void {
+    this.#room = isRead ? this.#poolPages : Math.ceil(this.#poolPages / UNREAD_PART)
   }
 
   freeze(): void {
@@ -275,6 +285,7 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#pending = other.#pending
     this.#poolUsed = other.#poolUsed
     this.#isWhole = other.#isWhole
+    this.#room = other.#room
     this.#scrubAt = other.#scrubAt
   }
 
@@ -282,6 +293,7 @@ export class ArenaPages implements StatePages, PageWrites {
     sink("pages.table", this.table)
     sink("pages.states", this.#states)
     sink("pages.isWhole", this.#isWhole)
+    sink("pages.room", this.#room)
     sink("pages.pool", this.#pool.subarray(0, this.#poolUsed * this.pageBytes))
     sink("pages.places", Array.from(this.#places))
     sink("pages.scrubAt", this.#scrubAt)

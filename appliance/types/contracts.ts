@@ -78,6 +78,11 @@ export interface StatePages {
   /** The page that the next `scrub` begins with. */
   readonly scrubAt: number
 
+  /**
+   * Whether somebody copies the image: then all of the room is for pages that change meanwhile; else a part of it, so
+   * that full load does not copy for nobody.
+   */
+  hold(isRead: boolean): void
   /** What the arena holds now becomes the image; nothing of the one before may be pending. O(pages changed). */
   freeze(): void
   /** Takes at most so many digests. */

@@ -104,6 +104,21 @@ export class CheckpointReceiver {
     return this.#progressAt
   }
 
+  /** Pages still to be had, at most: those that were not compared with the table yet may be right already. */
+  get pagesLeft(): number {
+    const { tableChunks, windows, windowPages } = this.#shape
+    let left = 0
+    for (let window = 0; window < windows; window += 1) {
+      if (this.#isDone[tableChunks + window] === 1) {
+        continue
+      }
+      const low = this.#wanted[2 * window] ?? 0
+      const high = this.#wanted[2 * window + 1] ?? 0
+      left += this.#isCompared[window] === 1 ? bitCount(low) + bitCount(high) : windowPages
+    }
+    return Math.min(left, this.#pages.count)
+  }
+
   start(options: { readonly donor: number; readonly nonce: number; readonly now: number }): void {
     this.#active = true
     this.#donor = options.donor
@@ -326,4 +341,12 @@ export class CheckpointReceiver {
 /** What a root covers besides the pages: the op, and with its checksum all ops before it. */
 export function rootPrefix(op: number, checksum: Digest): string {
   return `${op}.${checksum}`
+}
+
+function bitCount(word: number): number {
+  let count = 0
+  for (let left = word; left !== 0; left = (left & (left - 1)) >>> 0) {
+    count += 1
+  }
+  return count
 }

@@ -43,6 +43,10 @@ export class Checkpoints {
     this.#own = []
   }
 
+  reportOf(slot: number): Checkpoint | undefined {
+    return this.#reports[slot]
+  }
+
   /** Another machine's word. */
   hear(slot: number, checkpoint: Checkpoint): void {
     this.#reports[slot] = checkpoint

@@ -1,32 +1,58 @@
 /**
- * The log: a fixed ring of entries whose bodies lie in one preallocated buffer. Ops are contiguous from `first` to
- * `op`; `base` is the op before `first`, known by its checksum only (0, or what a checkpoint covers). Plane: control.
+ * The log: a fixed ring of entries whose bodies lie in one preallocated buffer, and whose headers lie in another. Ops
+ * are contiguous from `first` to `op`; `base` is the op before `first`, known by its checksum only (0, or what a
+ * checkpoint covers). The youngest headers are at hand as objects; older ones are asked for rarely, and made anew: tens
+ * of thousands of objects that live for a second each are what a garbage collector is worst at. A header in the ring:
+ *
+ *   offset size
+ *        0   5*8  view, timestamp, session, request, and where the body begins: float64 each
+ *       40    4  bytes of the body
+ *       44    4  operation
+ *       48   16  checksum, as four u32; the parent is the checksum of the entry before
+ *
+ * Plane: control.
  */
 import { assert } from "../types/assert.ts"
-import type { Digest } from "../types/contracts.ts"
+import { type Digest, Operation } from "../types/contracts.ts"
 import type { FingerprintSink } from "../types/fingerprint.ts"
 import type { LogEntry, PrepareHeader } from "./message.ts"
 
 /** The checksum before op 1. */
 export const ROOT_CHECKSUM: Digest = "0".repeat(32)
 
+/** Bytes of a slot in the ring of headers. */
+export const LOG_HEADER_BYTES = 64
+const FLOATS = LOG_HEADER_BYTES / 8
+const WORDS = LOG_HEADER_BYTES / 4
+const AT = { view: 0, timestamp: 1, session: 2, request: 3, start: 4 } as const
+const WORD_AT = { body_bytes: 10, operation: 11, checksum: 12 } as const
+const CHECKSUM_WORDS = 4
+/** More than can be in flight, twice over: what is prepared, acknowledged and applied is among them. */
+const YOUNG_MAX = 64
+
 export class Log {
-  readonly #headers: (PrepareHeader | undefined)[]
-  /** Where each slot's body begins, as a position that only grows; modulo the buffer's length it is an offset. */
-  readonly #starts: Float64Array
+  readonly #slots: number
+  readonly #young: (PrepareHeader | undefined)[]
+  /** Floats and words of one buffer. Where a body begins is a position that only grows; modulo the length an offset. */
+  readonly #floats: Float64Array
+  readonly #words: Uint32Array
   readonly #memory: Uint8Array
   #base = 0
-  #baseChecksum: Digest = ROOT_CHECKSUM
+  readonly #baseChecksum = new Uint32Array(CHECKSUM_WORDS)
   #op = 0
   /** The position behind the youngest body. */
   #head = 0
 
-  /** `slots` entries at most; `memory` holds their bodies. */
-  constructor(slots: number, memory: Uint8Array) {
-    assert(Number.isSafeInteger(slots) && slots > 0, "log: slots is a positive integer")
+  /** Entries at most as `headers` has room for, LOG_HEADER_BYTES each; `memory` holds their bodies. */
+  constructor(headers: Uint8Array, memory: Uint8Array) {
+    const slots = headers.length / LOG_HEADER_BYTES
+    assert(Number.isSafeInteger(slots) && slots > 0, "log: the ring of headers is whole slots")
+    assert(headers.byteOffset % 8 === 0, "log: the ring of headers is aligned")
     assert(memory.length > 0, "log: needs memory")
-    this.#headers = new Array<PrepareHeader | undefined>(slots).fill(undefined)
-    this.#starts = new Float64Array(slots)
+    this.#slots = slots
+    this.#young = new Array<PrepareHeader | undefined>(Math.min(slots, YOUNG_MAX)).fill(undefined)
+    this.#floats = new Float64Array(headers.buffer, headers.byteOffset, slots * FLOATS)
+    this.#words = new Uint32Array(headers.buffer, headers.byteOffset, slots * WORDS)
     this.#memory = memory
   }
 
@@ -45,12 +71,59 @@ export class Log {
   }
 
   header(op: number): PrepareHeader | undefined {
-    return this.holds(op) ? this.#headers[op % this.#headers.length] : undefined
+    if (!this.holds(op)) {
+      return undefined
+    }
+    const young = this.#young[op % this.#young.length]
+    return young?.op === op ? young : this.#unpack(op)
+  }
+
+  #unpack(op: number): PrepareHeader {
+    const float = (op % this.#slots) * FLOATS
+    const word = (op % this.#slots) * WORDS
+    const parent = this.checksum(op - 1)
+    assert(parent !== undefined, "log: the entry before a held one is held, or the base")
+    return {
+      view: this.#floats[float + AT.view] ?? 0,
+      op,
+      timestamp: this.#floats[float + AT.timestamp] ?? 0,
+      operation: operationOf(this.#words[word + WORD_AT.operation] ?? 0),
+      session: this.#floats[float + AT.session] ?? 0,
+      request: this.#floats[float + AT.request] ?? 0,
+      body_bytes: this.#words[word + WORD_AT.body_bytes] ?? 0,
+      parent,
+      checksum: unpackDigest(this.#words, word + WORD_AT.checksum),
+    }
+  }
+
+  #pack(header: PrepareHeader, start: number): void {
+    const float = (header.op % this.#slots) * FLOATS
+    const word = (header.op % this.#slots) * WORDS
+    this.#floats[float + AT.view] = header.view
+    this.#floats[float + AT.timestamp] = header.timestamp
+    this.#floats[float + AT.session] = header.session
+    this.#floats[float + AT.request] = header.request
+    this.#floats[float + AT.start] = start
+    this.#words[word + WORD_AT.body_bytes] = header.body_bytes
+    this.#words[word + WORD_AT.operation] = header.operation
+    packDigest(header.checksum, this.#words, word + WORD_AT.checksum)
+    this.#young[header.op % this.#young.length] = header
+  }
+
+  #start(op: number): number {
+    return this.#floats[(op % this.#slots) * FLOATS + AT.start] ?? 0
   }
 
   /** The checksum of entry `op`, if held or the base. */
   checksum(op: number): Digest | undefined {
-    return op === this.#base ? this.#baseChecksum : this.header(op)?.checksum
+    if (op === this.#base) {
+      return unpackDigest(this.#baseChecksum, 0)
+    }
+    if (!this.holds(op)) {
+      return undefined
+    }
+    const young = this.#young[op % this.#young.length]
+    return young?.op === op ? young.checksum : unpackDigest(this.#words, (op % this.#slots) * WORDS + WORD_AT.checksum)
   }
 
   /** A view of the body inside the ring: valid until the next append. */
@@ -87,8 +160,7 @@ export class Log {
       this.#dropFirst()
     }
     this.#memory.set(body, start % this.#memory.length)
-    this.#starts[header.op % this.#headers.length] = start
-    this.#headers[header.op % this.#headers.length] = header
+    this.#pack(header, start)
     this.#head = start + body.length
     this.#op = header.op
     assert(this.header(header.op) === header, "log: appended entry is held")
@@ -98,10 +170,7 @@ export class Log {
   truncateAfter(op: number): void {
     assert(op >= this.#base && op <= this.#op, "log: truncation outside the log")
     if (op < this.#op) {
-      this.#head = this.#starts[(op + 1) % this.#headers.length] ?? 0
-    }
-    for (let gone = this.#op; gone > op; gone -= 1) {
-      this.#headers[gone % this.#headers.length] = undefined
+      this.#head = this.#start(op + 1)
     }
     this.#op = op
   }
@@ -120,7 +189,7 @@ export class Log {
     }
     this.truncateAfter(this.#base)
     this.#base = op
-    this.#baseChecksum = checksum
+    packDigest(checksum, this.#baseChecksum, 0)
     this.#op = op
   }
 
@@ -130,10 +199,10 @@ export class Log {
       return false
     }
     const next = op + 1
-    if (next < this.first || this.#op - op > this.#headers.length / 2) {
+    if (next < this.first || this.#op - op > this.#slots / 2) {
       return true
     }
-    return this.#head - (this.#starts[next % this.#headers.length] ?? 0) > this.#memory.length / 2
+    return this.#head - this.#start(next) > this.#memory.length / 2
   }
 
   /** Bytes of the ring that entries behind `op` take; all of it when some of them are gone. */
@@ -141,7 +210,7 @@ export class Log {
     if (op >= this.#op) {
       return 0
     }
-    return op + 1 < this.first ? this.#memory.length : this.#head - (this.#starts[(op + 1) % this.#headers.length] ?? 0)
+    return op + 1 < this.first ? this.#memory.length : this.#head - this.#start(op + 1)
   }
 
   /** Headers of the last `count` entries, ascending; fewer when fewer are held. */
@@ -156,7 +225,7 @@ export class Log {
   }
 
   #offset(op: number): number {
-    return (this.#starts[op % this.#headers.length] ?? 0) % this.#memory.length
+    return this.#start(op) % this.#memory.length
   }
 
   /** The position where a body of `bytes` goes: behind the youngest, or at the buffer's start rather than split. */
@@ -167,31 +236,31 @@ export class Log {
   }
 
   #fits(end: number): boolean {
-    const oldest = this.#starts[this.first % this.#headers.length] ?? 0
-    return this.#op - this.#base < this.#headers.length && end - oldest <= this.#memory.length
+    return this.#op - this.#base < this.#slots && end - this.#start(this.first) <= this.#memory.length
   }
 
   #dropFirst(): void {
-    const header = this.header(this.first)
-    assert(header !== undefined, "log: the oldest entry is held")
-    this.#headers[this.first % this.#headers.length] = undefined
+    assert(this.holds(this.first), "log: the oldest entry is held")
+    const word = (this.first % this.#slots) * WORDS + WORD_AT.checksum
+    for (let index = 0; index < CHECKSUM_WORDS; index += 1) {
+      this.#baseChecksum[index] = this.#words[word + index] ?? 0
+    }
     this.#base += 1
-    this.#baseChecksum = header.checksum
   }
 
   // ---------------------------------------------------------------- copies, for a search over schedules
 
   /** Becomes as `other` is, bodies included; later changes of one don't reach the other. */
   copyFrom(other: Log): void {
-    assert(this.#headers.length === other.#headers.length, "log: a copy has the slots of its original")
+    assert(this.#slots === other.#slots, "log: a copy has the slots of its original")
     assert(this.#memory.length === other.#memory.length, "log: a copy has the memory of its original")
-    for (let slot = 0; slot < this.#headers.length; slot += 1) {
-      this.#headers[slot] = other.#headers[slot]
+    for (const [place, header] of other.#young.entries()) {
+      this.#young[place] = header
     }
-    this.#starts.set(other.#starts)
+    this.#floats.set(other.#floats)
     this.#memory.set(other.#memory)
     this.#base = other.#base
-    this.#baseChecksum = other.#baseChecksum
+    this.#baseChecksum.set(other.#baseChecksum)
     this.#op = other.#op
     this.#head = other.#head
   }
@@ -199,12 +268,41 @@ export class Log {
   /** A checksum stands for its entry; where bodies lie decides when the ring is full. */
   fingerprint(sink: FingerprintSink): void {
     sink("log.base", this.#base)
-    sink("log.baseChecksum", this.#baseChecksum)
+    sink("log.baseChecksum", unpackDigest(this.#baseChecksum, 0))
     sink("log.op", this.#op)
     sink("log.head", this.#head % this.#memory.length)
     for (let op = this.first; op <= this.#op; op += 1) {
       sink("log.headers", this.header(op)?.checksum)
-      sink("log.starts", this.#head - (this.#starts[op % this.#headers.length] ?? 0))
+      sink("log.starts", this.#head - this.#start(op))
     }
   }
+}
+
+function operationOf(code: number): Operation {
+  const operation = OPERATIONS.find((known) => known === code)
+  assert(operation !== undefined, "log: what was packed is an operation")
+  return operation
+}
+
+const OPERATIONS: readonly Operation[] = Object.values(Operation)
+const DIGITS_PER_WORD = 8
+
+function packDigest(digest: Digest, words: Uint32Array, at: number): void {
+  for (let word = 0; word < CHECKSUM_WORDS; word += 1) {
+    let value = 0
+    for (let digit = word * DIGITS_PER_WORD; digit < (word + 1) * DIGITS_PER_WORD; digit += 1) {
+      const code = digest.charCodeAt(digit)
+      // 0 to 9, then a to f.
+      value = (value << 4) | (code < 0x3a ? code - 0x30 : code - 0x57)
+    }
+    words[at + word] = value >>> 0
+  }
+}
+
+function unpackDigest(words: Uint32Array, at: number): Digest {
+  let digest = ""
+  for (let word = 0; word < CHECKSUM_WORDS; word += 1) {
+    digest += (words[at + word] ?? 0).toString(16).padStart(DIGITS_PER_WORD, "0")
+  }
+  return digest
 }

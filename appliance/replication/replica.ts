@@ -31,7 +31,7 @@ import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { BodyQueue } from "./body_queue.ts"
 import { CheckpointReceiver } from "./checkpoint_transfer.ts"
-import { Checkpoints } from "./checkpoints.ts"
+import { type Checkpoint, Checkpoints } from "./checkpoints.ts"
 import {
   type Configuration,
   configurationFault,
@@ -349,7 +349,7 @@ export class Replica {
     this.#reply = options.memory.reply
     this.#staging = options.memory.staging
     this.#token = options.token
-    this.log = new Log(options.limits.log_slots, options.memory.log)
+    this.log = new Log(options.memory.logHeaders, options.memory.log)
     this.#outbox = new Ring(options.processLimits.outbox_max)
     this.#requests = new BodyQueue(options.processLimits.requests_queue_max, options.memory.requests)
     this.#reads = new BodyQueue(options.processLimits.reads_queue_max, options.memory.reads)
@@ -464,6 +464,23 @@ export class Replica {
   }
   get memoryFault(): MemoryFault | undefined {
     return this.#memoryFault
+  }
+  /** The last checkpoint whose root `slot` has reported or, for this machine's own slot, knows of its arena. */
+  checkpointOf(slot: number): Checkpoint | undefined {
+    return slot === this.slot ? this.#checkpoints.own : this.#checkpoints.reportOf(slot)
+  }
+  /** Voters have reported different roots for this machine's newest checkpoint, and none of them is certified. */
+  get isCheckpointDisputed(): boolean {
+    return this.#checkpoints.isDisputed(this.#configuration.voters.map((voter) => voter.slot))
+  }
+  /** Nothing is prepared until a later checkpoint is certified (rule 21). */
+  get isRingFull(): boolean {
+    return !this.#ringHasRoom()
+  }
+  /** What this machine copies: `op` is -1 until the donor has said whose pages they are. */
+  get copying(): { readonly from: number; readonly op: number; readonly pages_left: number } | undefined {
+    const { active, donor: from, op, pagesLeft } = this.#receiver
+    return active ? { from, op, pages_left: pagesLeft } : undefined
   }
 
   primaryOf(view: number): number {

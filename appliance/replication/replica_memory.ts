@@ -1,10 +1,12 @@
 /** The buffers of one replica, by name and size: all that it will ever hold of bodies. Plane: control. */
 import { type ClusterLimits, inFlightMax, type ProcessLimits } from "../types/limits.ts"
 import type { StaticMemory } from "../types/static_memory.ts"
+import { LOG_HEADER_BYTES } from "./log.ts"
 
 export type ReplicaMemory = {
   /** Bodies of the log ring. */
   readonly log: Uint8Array
+  readonly logHeaders: Uint8Array
   /** A piece of a checkpoint, until the message that carries it has left. */
   readonly chunk: Uint8Array
   /** Bodies fetched for a log that is not installed yet. */
@@ -22,6 +24,7 @@ export function allocateReplicaMemory(
   const { limits, processLimits } = sizes
   return {
     log: memory.allocate("replication log", limits.log_bytes),
+    logHeaders: memory.allocate("replication log headers", limits.log_slots * LOG_HEADER_BYTES),
     chunk: memory.allocate("replication checkpoint piece", limits.chunk_bytes),
     // The headers of a log that is to be installed are one more than can be in flight, and none of them need be here.
     staging: memory.allocate("replication staging", (inFlightMax(limits) + 1) * limits.batch_bytes_max),

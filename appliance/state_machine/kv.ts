@@ -178,8 +178,10 @@ export class KeyValues {
       // In place: what the shorter value leaves behind is zeroed.
       block = this.#block(entry)
       const oldEnd = this.valueOffset(entry) + this.valueBytes(entry)
-      this.#pages.willWrite(block, oldEnd)
-      this.#bytes.fill(0, Math.min(block + bytes, oldEnd), oldEnd)
+      if (oldEnd > block + bytes) {
+        this.#pages.willWrite(block + bytes, oldEnd)
+        this.#bytes.fill(0, block + bytes, oldEnd)
+      }
     }
     const target = isNew ? this.#takeEntry(put.hash) : entry
     const at = this.#at(target)
@@ -381,6 +383,8 @@ export class KeyValues {
     const place = this.#view.getUint32(at + 24, true) - 1
     if (place >= 0) {
       this.#removeFromHeap(place)
+    } else if (deadline === 0) {
+      return
     }
     this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     setU53(this.#view, at + 16, deadline)

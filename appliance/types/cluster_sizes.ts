@@ -27,13 +27,13 @@ const LABEL_BYTES_MIN: Readonly<Record<ClusterSize, number>> = {
   huge: 8192 * MIB,
 }
 
-/** Keys, their bytes, and the log's: a slot of the log for each 8 KiB and up, a checkpoint each quarter of the log. */
+/** Keys, their bytes, and the log's: a slot of the log for each 2 KiB and up, a checkpoint each quarter of the log. */
 type Scale = { readonly entries: number; readonly slabBytes: number; readonly logBytes: number; readonly slots: number }
 
 const SCALES: Readonly<Record<Exclude<ClusterSize, "small">, Scale>> = {
-  medium: { entries: 2 ** 21, slabBytes: 400 * MIB, logBytes: 256 * MIB, slots: 32_768 },
-  large: { entries: 2 ** 22, slabBytes: 832 * MIB, logBytes: 512 * MIB, slots: 65_536 },
-  huge: { entries: 2 ** 23, slabBytes: 1664 * MIB, logBytes: 1024 * MIB, slots: 65_536 },
+  medium: { entries: 2 ** 21, slabBytes: 400 * MIB, logBytes: 256 * MIB, slots: 131_072 },
+  large: { entries: 2 ** 22, slabBytes: 832 * MIB, logBytes: 512 * MIB, slots: 262_144 },
+  huge: { entries: 2 ** 23, slabBytes: 1664 * MIB, logBytes: 1024 * MIB, slots: 262_144 },
 }
 
 export function limitsForSize(size: ClusterSize): ClusterLimits {

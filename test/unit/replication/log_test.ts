@@ -1,9 +1,14 @@
 import { describe, expect, test } from "vitest"
-import { Log, ROOT_CHECKSUM } from "../../../appliance/replication/log.ts"
+import { Log, LOG_HEADER_BYTES, ROOT_CHECKSUM } from "../../../appliance/replication/log.ts"
 import type { PrepareHeader } from "../../../appliance/replication/message.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
 
-/** A header of a chain in which entry `op` of branch "a" has checksum "a<op>". */
+/** The checksum of entry `op` of a branch. */
+function checksum(branch: string, op: number): string {
+  return `${branch}${op}`.padEnd(32, "0")
+}
+
+/** A header of a chain in which entry `op` of branch "a" has checksum("a", op). */
 function header(op: number, options: { branch?: string; parent?: string; bytes?: number } = {}): PrepareHeader {
   const branch = options.branch ?? "a"
   return {
@@ -14,8 +19,8 @@ function header(op: number, options: { branch?: string; parent?: string; bytes?:
     session: 1,
     request: op,
     body_bytes: options.bytes ?? 4,
-    parent: options.parent ?? (op === 1 ? ROOT_CHECKSUM : `${branch}${op - 1}`),
-    checksum: `${branch}${op}`,
+    parent: options.parent ?? (op === 1 ? ROOT_CHECKSUM : checksum(branch, op - 1)),
+    checksum: checksum(branch, op),
   }
 }
 
@@ -24,7 +29,7 @@ function body(op: number, bytes = 4): Uint8Array {
 }
 
 function filled(options: { slots: number; memory: number; ops: number }): Log {
-  const log = new Log(options.slots, new Uint8Array(options.memory))
+  const log = new Log(new Uint8Array(options.slots * LOG_HEADER_BYTES), new Uint8Array(options.memory))
   for (let op = 1; op <= options.ops; op += 1) {
     log.append(header(op), body(op), op - 1)
   }
@@ -43,7 +48,7 @@ describe("log", () => {
   test("drops the oldest committed entries when slots run out", () => {
     const log = filled({ slots: 4, memory: 1024, ops: 10 })
     expect([log.first, log.op]).toEqual([7, 10])
-    expect(log.checksum(6)).toBe("a6")
+    expect(log.checksum(6)).toBe(checksum("a", 6))
     expect(log.checksum(5)).toBeUndefined()
     for (let op = 7; op <= 10; op += 1) {
       expect(log.entry(op)?.body).toEqual(body(op))
@@ -51,7 +56,7 @@ describe("log", () => {
   })
 
   test("drops the oldest when bytes run out, and never splits a body", () => {
-    const log = new Log(100, new Uint8Array(10))
+    const log = new Log(new Uint8Array(100 * LOG_HEADER_BYTES), new Uint8Array(10))
     for (let op = 1; op <= 50; op += 1) {
       const bytes = 1 + (op % 4)
       log.append(header(op, { bytes }), body(op, bytes), op - 1)
@@ -62,7 +67,7 @@ describe("log", () => {
   })
 
   test("never drops what is not committed", () => {
-    const log = new Log(2, new Uint8Array(64))
+    const log = new Log(new Uint8Array(2 * LOG_HEADER_BYTES), new Uint8Array(64))
     log.append(header(1), body(1), 0)
     log.append(header(2), body(2), 0)
     expect(() => log.append(header(3), body(3), 0)).toThrow("full of uncommitted entries")
@@ -80,32 +85,45 @@ describe("log", () => {
     const log = filled({ slots: 8, memory: 64, ops: 5 })
     log.truncateAfter(3)
     expect(log.op).toBe(3)
-    log.append(header(4, { branch: "b", parent: "a3" }), body(44), 3)
-    expect(log.checksum(4)).toBe("b4")
+    log.append(header(4, { branch: "b", parent: checksum("a", 3) }), body(44), 3)
+    expect(log.checksum(4)).toBe(checksum("b", 4))
     expect(log.entry(3)?.body).toEqual(body(3))
   })
 
   test("a checkpoint keeps the entries above it when they hang on it", () => {
     const log = filled({ slots: 8, memory: 64, ops: 5 })
-    log.rebase(3, "a3")
+    log.rebase(3, checksum("a", 3))
     expect([log.first, log.op]).toEqual([4, 5])
     expect(log.entry(5)?.body).toEqual(body(5))
   })
 
   test("a checkpoint drops entries that hang on another chain", () => {
     const log = filled({ slots: 8, memory: 64, ops: 5 })
-    log.rebase(3, "b3")
+    log.rebase(3, checksum("b", 3))
     expect([log.first, log.op]).toEqual([4, 3])
-    log.append(header(4, { branch: "b", parent: "b3" }), body(4), 3)
-    expect(log.checksum(4)).toBe("b4")
+    log.append(header(4, { branch: "b", parent: checksum("b", 3) }), body(4), 3)
+    expect(log.checksum(4)).toBe(checksum("b", 4))
   })
 
   test("a checkpoint beyond the log replaces it", () => {
     const log = filled({ slots: 8, memory: 64, ops: 2 })
-    log.rebase(9, "a9")
+    log.rebase(9, checksum("a", 9))
     expect([log.first, log.op]).toEqual([10, 9])
     log.append(header(10), body(10), 9)
     expect(log.entry(10)?.body).toEqual(body(10))
+  })
+
+  test("gives every header back as it was appended, the old ones too", () => {
+    const log = filled({ slots: 300, memory: 2_000, ops: 900 })
+    expect(log.op - log.first + 1).toBe(300)
+    for (let op = log.first; op <= log.op; op += 1) {
+      expect(log.header(op)).toEqual(header(op))
+      expect(log.checksum(op)).toBe(checksum("a", op))
+    }
+    const digest = "0123456789abcdef".repeat(2)
+    log.rebase(2_000, digest)
+    expect(log.checksum(2_000)).toBe(digest)
+    expect(log.header(900)).toBeUndefined()
   })
 
   test("shows its last headers", () => {
@@ -125,7 +143,7 @@ describe("half a ring behind", () => {
   })
 
   test("by bytes", () => {
-    const log = new Log(64, new Uint8Array(100))
+    const log = new Log(new Uint8Array(64 * LOG_HEADER_BYTES), new Uint8Array(100))
     for (let op = 1; op <= 10; op += 1) {
       log.append(header(op, { bytes: 20 }), body(op, 20), op - 1)
     }

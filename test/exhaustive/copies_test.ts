@@ -201,17 +201,21 @@ describe("a copy", () => {
 const NOT_COPIED: Readonly<Record<string, readonly string[]>> = {
   // Slot, founders, nonce and token are asserted equal, the outbox empty; a reply is written before it is read.
   Replica: ["limits", "process", "digest", "random", "reply", "founders", "bootNonce", "token", "outbox"],
-  Log: [],
+  // Slots are asserted equal by their bytes; words and floats are one buffer.
+  Log: ["slots", "words"],
   HeldReplies: [],
   BodyQueue: [],
-  // The shadow is the replica's, which copies and tells it; `words` are the same bytes.
-  CheckpointDonor: ["words", "chunkBytes", "digest", "shadow"],
-  CheckpointReceiver: ["chunkBytes", "digest", "shadow"],
+  // The pages are the state machine's, which the image copies and tells; counts of what came decide nothing.
+  CheckpointReceiver: ["pages", "shape", "digest", "pagesSpoilt", "pagesReceived"],
+  StateImage: ["digest", "shape", "chunk"],
+  Checkpoints: [],
   Ring: [],
 }
 /** Beyond those: what another field decides. Voters, peers and faults follow from the configuration. */
 const NOT_TOLD: Readonly<Record<string, readonly string[]>> = {
   Replica: ["isVoter", "peers", "faults"],
+  // Told entry by entry.
+  Log: ["young", "floats"],
 }
 
 describe("no field is forgotten", () => {
@@ -220,7 +224,8 @@ describe("no field is forgotten", () => {
     ["Log", "appliance/replication/log.ts"],
     ["HeldReplies", "appliance/replication/held_replies.ts"],
     ["BodyQueue", "appliance/replication/body_queue.ts"],
-    ["CheckpointDonor", "appliance/replication/checkpoint_transfer.ts"],
+    ["StateImage", "appliance/replication/state_image.ts"],
+    ["Checkpoints", "appliance/replication/checkpoints.ts"],
     ["CheckpointReceiver", "appliance/replication/checkpoint_transfer.ts"],
     ["Ring", "appliance/types/ring.ts"],
   ])("%s", (name, path) => {

@@ -78,7 +78,7 @@ function searchPatched(
   patches: readonly Patch[],
 ): { readonly code: number | null; readonly report: string } {
   const tree = join(folder, name)
-  for (const path of ["appliance/types", "appliance/replication", "test/exhaustive"]) {
+  for (const path of ["appliance/types", "appliance/replication", "appliance/state_machine", "test/exhaustive"]) {
     cpSync(join(ROOT, path), join(tree, path), { recursive: true })
   }
   writeFileSync(join(tree, "package.json"), '{ "type": "module" }')

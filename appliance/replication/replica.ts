@@ -318,7 +318,8 @@ export class Replica {
    */
   #isTorn = false
   #memoryFault: MemoryFault | undefined
-  #checkpointAt = Number.NEGATIVE_INFINITY
+  /** As the primary: when the last was prepared, or its view began. */
+  #checkpointAt = 0
   #checkpointSaidAt = Number.NEGATIVE_INFINITY
   /** When somebody last copied from here, and since when somebody asks in vain. */
   #readAt = Number.NEGATIVE_INFINITY
@@ -1688,6 +1689,7 @@ export class Replica {
     this.#followers.fill(undefined)
     this.#dropsStandby = false
     this.#isStandbyMissing = false
+    this.#checkpointAt = this.#now
     this.#readRounds = 0
     this.#isReadElsewhere = false
     this.#roundConfirmed = this.#round

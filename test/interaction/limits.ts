@@ -8,8 +8,11 @@ export const SCRIPT_LIMITS: ClusterLimits = {
   slots_max: 8,
   pipeline_max: 2,
   control_slots: 2,
-  log_slots: 8,
-  log_bytes: 4_096,
+  // A checkpoint is made where a script is about checkpoints: others end before the eighth op.
+  log_slots: 16,
+  log_bytes: 8_192,
+  checkpoint_ops: 8,
+  checkpoint_bytes: 4_096,
   batch_bytes_max: 512,
   batch_commands_max: 8,
   session_reply_bytes_max: 128,
@@ -35,6 +38,8 @@ export const SCRIPT_LIMITS: ClusterLimits = {
 
 export const SCRIPT_PROCESS_LIMITS: ProcessLimits = {
   ...PROCESS_LIMITS,
+  checkpoint_ms: 1_000_000,
+  checkpoint_soon_ms: 1_000_000,
   tick_ms: 10,
   heartbeat_ms: 50,
   primary_silent_ms: 300,

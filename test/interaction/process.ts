@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { Replica } from "../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"
 import { arenaBytes } from "../../appliance/state_machine/arena.ts"
-import { createStateMachine } from "../../appliance/state_machine/state_machine.ts"
+import { type ArenaStateMachine, createStateMachine } from "../../appliance/state_machine/state_machine.ts"
 import { crc32 } from "../../appliance/types/checksum.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
@@ -27,6 +27,8 @@ export class Process {
   shownVector = "⟨⟩"
   readonly #refused = new Map<string, number>()
 
+  readonly #stateMachine: ArenaStateMachine
+
   /** `token` "" only recovers; `seed` decides all its random numbers, whatever other processes draw. */
   constructor(options: {
     readonly slot: number
@@ -41,6 +43,7 @@ export class Process {
     const random = new PRNG(options.seed * 10_000 + options.slot * 100 + options.boot)
     const bytes = arenaBytes(SCRIPT_LIMITS)
     this.arena = memory.allocate("arena", bytes)
+    this.#stateMachine = createStateMachine({ limits: SCRIPT_LIMITS, arena: this.arena })
     const limits = { limits: SCRIPT_LIMITS, processLimits: SCRIPT_PROCESS_LIMITS }
     this.replica = new Replica({
       slot: options.slot,
@@ -48,7 +51,7 @@ export class Process {
       generation: 1,
       token: options.token,
       ...limits,
-      stateMachine: createStateMachine({ limits: SCRIPT_LIMITS, arena: this.arena }),
+      stateMachine: this.#stateMachine,
       memory: allocateReplicaMemory(memory, { ...limits }),
       digest: (prefix, body, start, end) =>
         createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32),
@@ -59,6 +62,11 @@ export class Process {
   tick(): void {
     this.now += SCRIPT_PROCESS_LIMITS.tick_ms
     this.replica.tick(this.now)
+  }
+
+  /** The last checkpoint that it has applied is certified. */
+  isCertified(): boolean {
+    return this.replica.certifiedOp === this.#stateMachine.checkpointOp()
   }
 
   digest(): number {

@@ -115,6 +115,10 @@ export class Script {
     return this.#process(who).replica
   }
 
+  isCertified(who: Who): boolean {
+    return this.#process(who).isCertified()
+  }
+
   state(who: Who): string {
     return this.#process(who).state()
   }

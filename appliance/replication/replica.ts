@@ -290,6 +290,9 @@ export class Replica {
   #staged: StagedBody[] = []
   #stagedBytes = 0
   #targetAskedAt = 0
+  /** The last op that was asked for, and the bytes that have come since. */
+  #askedLast = 0
+  #askedBytes = 0
   #targetProgressAt = 0
 
   /* Recovery and transfer */
@@ -1578,7 +1581,9 @@ export class Replica {
       this.#install(target)
     } else if (this.#now - this.#targetAskedAt >= this.#process.retry_ms) {
       this.#targetAskedAt = this.#now
-      const last = Math.min(target.op, missing + this.#limits.pipeline_max - 1)
+      const last = Math.min(target.op, missing + this.#process.log_entries_max - 1)
+      this.#askedLast = last
+      this.#askedBytes = 0
       if (target.donor !== this.slot) {
         this.#send(target.donor, { type: "get_log", op_first: missing, op_last: last, ...this.#envelope() })
       }
@@ -1707,7 +1712,7 @@ export class Replica {
       return
     }
     this.#getLogAt = this.#now
-    const opLast = Math.min(last, first + this.#limits.pipeline_max - 1)
+    const opLast = Math.min(last, first + this.#process.log_entries_max - 1)
     this.#send(from, { type: "get_log", op_first: first, op_last: opLast, ...this.#envelope() })
   }
 
@@ -1720,12 +1725,14 @@ export class Replica {
       this.#send(message.from, { type: "log_gone", op: message.op_first, ...this.#envelope() })
       return
     }
-    const last = Math.min(message.op_last, message.op_first + this.#limits.pipeline_max - 1, this.log.op)
+    const last = Math.min(message.op_last, message.op_first + this.#process.log_entries_max - 1, this.log.op)
     // Committed entries of a later view may lie in a log that is still called after an earlier one.
     const view = this.#status === "normal" ? this.#logView : VIEW_NONE
-    for (let op = message.op_first; op <= last; op += 1) {
+    let bytes = 0
+    for (let op = message.op_first; op <= last && bytes < this.#limits.batch_bytes_max; op += 1) {
       const entry = this.log.entry(op)
       assert(entry !== undefined, "replica: ops between first and op are held")
+      bytes += entry.body.length
       this.#send(message.from, {
         type: "log",
         view,
@@ -1764,6 +1771,7 @@ export class Replica {
     if (header.op < first) {
       const isNext = header.op === this.#commit + 1 && header.op <= message.commit
       if (isNext && this.#agrees(this.#commit, header.parent) && this.#isIntact({ header, body })) {
+        this.#askedBytes += body.length
         this.#installCommitted(header, body)
         this.#targetProgressAt = this.#now
         this.#askOnAfter(target, header.op)
@@ -1780,6 +1788,7 @@ export class Replica {
       this.#staging.set(body, this.#stagedBytes)
       this.#staged.push({ op: header.op, start: this.#stagedBytes, bytes: body.length })
       this.#stagedBytes += body.length
+      this.#askedBytes += body.length
       this.#targetProgressAt = this.#now
       this.#askOnAfter(target, header.op)
     }
@@ -1788,7 +1797,8 @@ export class Replica {
   /** Continues when an answer is complete, so that a long catch-up does not wait a retry for each piece. */
   #askOnAfter(target: InstallTarget, op: number): void {
     const missing = this.#missingOp(target)
-    if (missing === 0 || (missing === op + 1 && op % this.#limits.pipeline_max === 0)) {
+    const isAnswered = op === this.#askedLast || this.#askedBytes >= this.#limits.batch_bytes_max
+    if (missing === 0 || (missing === op + 1 && isAnswered)) {
       this.#targetAskedAt = Number.NEGATIVE_INFINITY
     }
     this.#continueInstall()
@@ -2036,6 +2046,10 @@ export class Replica {
       this.#checkpoints.take({ op: this.#image.op, root: this.#image.root ?? "" })
       this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
       this.#tallyCheckpoints()
+      if (this.#isTorn) {
+        // The others' root was certified before this one was known: convicted, there is no image to look after.
+        return
+      }
     }
     const page = this.#machine.pages.scrub(this.#process.scrub_pages)
     if (page >= 0) {
@@ -2900,23 +2914,27 @@ export class Replica {
       this.#askWhereabouts()
     }
     this.#tickImage()
+    this.#tickStatus()
+    this.#settle()
+  }
+
+  #tickStatus(): void {
     switch (this.#status) {
       case "recovering":
-        this.#tickRecovering()
-        break
+        return this.#tickRecovering()
       case "normal":
-        this.#tickNormal()
-        break
+        return this.#tickNormal()
       case "view_change":
-        this.#tickViewChange()
-        break
+        return this.#tickViewChange()
       case "state_transfer":
-        this.#tickStateTransfer()
-        break
+        return this.#tickStateTransfer()
+      case "fenced":
+      case "quarantined":
+        // Its memory was found to be wrong once too often in this very tick.
+        return
       default:
         return unreachable(this.#status)
     }
-    this.#settle()
   }
 
   #tickRecovering(): void {
@@ -3285,6 +3303,8 @@ export class Replica {
     this.#staged = other.#staged.slice()
     this.#stagedBytes = other.#stagedBytes
     this.#targetAskedAt = other.#targetAskedAt
+    this.#askedLast = other.#askedLast
+    this.#askedBytes = other.#askedBytes
     this.#targetProgressAt = other.#targetProgressAt
     this.#isFollowing = other.#isFollowing
     this.#claim = other.#claim
@@ -3375,6 +3395,8 @@ export class Replica {
     sink("getLogAt", since(this.#getLogAt))
     sink("target", this.#target)
     sink("targetAskedAt", since(this.#targetAskedAt))
+    sink("askedLast", this.#target && this.#askedLast)
+    sink("askedBytes", this.#target && this.#askedBytes)
     sink("targetProgressAt", since(this.#targetProgressAt))
     sink("stagedBytes", this.#stagedBytes)
     for (const staged of this.#staged) {

@@ -125,7 +125,7 @@ export type Message = Envelope &
         /** Only the primary of `view` sends its log's headers; others send none. */
         readonly headers: readonly PrepareHeader[]
       }
-    /** Asks for entries by op, at most pipeline_max of them. */
+    /** Asks for entries by op, of which at most log_entries_max and some batch_bytes_max of bodies come at once. */
     | { readonly type: "get_log"; readonly op_first: number; readonly op_last: number }
     | {
         readonly type: "log"

@@ -179,6 +179,8 @@ export type ProcessLimits = {
   readonly reads_queue_bytes: number
   /** Messages that one step of the replica may leave in its outbox. */
   readonly outbox_max: number
+  /** Entries in one answer to get_log, as far as batch_bytes_max of bodies reach. */
+  readonly log_entries_max: number
   /** Chunks of a state transfer asked for and not yet received. */
   readonly chunks_in_flight_max: number
 }
@@ -204,6 +206,7 @@ export const PROCESS_LIMITS: ProcessLimits = {
   reads_queue_max: 1_024,
   reads_queue_bytes: 8 * MIB,
   outbox_max: 4_096,
+  log_entries_max: 256,
   chunks_in_flight_max: 8,
 }
 
@@ -214,6 +217,7 @@ export function assertProcessLimits(limits: ProcessLimits): void {
   // Three lost heartbeats must not end a view.
   assert(limits.primary_silent_ms >= 4 * limits.heartbeat_ms, "process limits: silence outlasts four heartbeats")
   assert(limits.heartbeat_ms >= limits.tick_ms, "process limits: a heartbeat is at least a tick")
+  assert(limits.outbox_max >= 2 * limits.log_entries_max, "process limits: the outbox holds an answer and more")
   assert(limits.live_ms >= 2 * limits.heartbeat_ms, "process limits: a live backup answers a heartbeat or two")
   assert(limits.view_change_ms_max >= limits.view_change_ms, "process limits: backoff grows")
   assert(limits.retry_ms_max >= limits.retry_ms, "process limits: backoff grows")

@@ -59,6 +59,7 @@ export const SEARCHED_PROCESS_LIMITS: ProcessLimits = {
   reads_queue_max: 1,
   reads_queue_bytes: 66,
   outbox_max: 64,
+  log_entries_max: 2,
   chunks_in_flight_max: 1,
   checkpoint_ms: 1_000_000,
   checkpoint_soon_ms: 1_000_000,

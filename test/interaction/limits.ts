@@ -56,6 +56,7 @@ export const SCRIPT_PROCESS_LIMITS: ProcessLimits = {
   reads_queue_max: 4,
   reads_queue_bytes: 2_048,
   outbox_max: 256,
+  log_entries_max: 2,
   chunks_in_flight_max: 4,
 }
 

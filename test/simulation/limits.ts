@@ -52,6 +52,7 @@ export const SIMULATED_PROCESS_LIMITS: ProcessLimits = {
   reads_queue_max: 8,
   reads_queue_bytes: 4 * 1024,
   outbox_max: 512,
+  log_entries_max: 6,
   chunks_in_flight_max: 4,
   checkpoint_ms: 500,
   checkpoint_soon_ms: 100,

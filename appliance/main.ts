@@ -14,7 +14,7 @@ import { Gateway } from "./gateway/gateway.ts"
 import { listenOperatorAPI } from "./gateway/operator_api.ts"
 import { listenResp } from "./gateway/resp_server.ts"
 import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
-import { ExitCode } from "./orchestration/exit_codes.ts"
+import { ExitCode, exitReason } from "./orchestration/exit_codes.ts"
 import { LimitedLog } from "./orchestration/limited_log.ts"
 import { ORCHESTRATION_LIMITS } from "./orchestration/limits.ts"
 import { MachineConsole } from "./orchestration/machine_console.ts"
@@ -156,7 +156,7 @@ async function runReplica({
   }
   log.info({ machine: config.machine, address: advertise, ...started.value.ports }, "machine_ready")
   const code = await ending.code
-  screen.print(`mandala: ${config.machine} ends with code ${code}\n`)
+  screen.print(`mandala: ${config.machine} ends with code ${code}: ${exitReason(code)}\n`)
   host.stop()
   await started.value.close()
   screen.close()

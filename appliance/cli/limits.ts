@@ -17,6 +17,10 @@ export const PROGRESS_MS = 1_000
 export const CELL_COLUMNS_MAX = 64
 /** A line of its own is cut here. */
 export const LINE_COLUMNS_MAX = 160
+/** A machine's note about its salvage is cut here. */
+export const NOTE_COLUMNS_MAX = 400
+/** Of the 32 hexadecimal digits of a root, so many are shown. */
+export const ROOT_DIGITS = 8
 /** Slots are checked by the cluster; this only keeps nonsense from being sent. */
 export const SLOT_MAX = 255
 /** How often `epoch --wait` looks. */

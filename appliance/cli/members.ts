@@ -9,6 +9,7 @@ import { isTrueAt, type JSONObject, numberAt, objectAt, objectsAt, textAt } from
 import { EPOCH_POLL_MS, SLOT_MAX } from "./limits.ts"
 import { type CLIStreams, examples, queryCommand, type QueryOptions } from "./options.ts"
 import { clean, type Column, formatDuration, formatTable } from "./table.ts"
+import { rootText } from "./views.ts"
 import { err, type Result } from "../types/result.ts"
 
 const MEMBERS_PATH = "/v1/members"
@@ -214,14 +215,17 @@ const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
   { header: "BOOT NONCE", cell: (member) => numberAt(member, "boot_nonce")?.toString(16).padStart(8, "0") ?? "-" },
   { header: "INCARNATION", cell: (member) => show(member, "incarnation") },
   { header: "LAG", cell: (member) => show(member, "lag_ops") },
+  { header: "CHECKPOINT", cell: checkpointText },
   { header: "LAST CONTACT", cell: (member) => contactText(member) },
 ]
 
 function membersText(document: JSONObject): string {
   const cluster = objectAt(document, "cluster")
+  const certified = objectAt(document, "checkpoint")
   const head =
     `generation ${show(cluster, "generation")}, epoch ${show(cluster, "epoch")}, ` +
-    `quorum margin ${show(cluster, "quorum_margin")}, copies ${show(cluster, "copies")}\n\n`
+    `quorum margin ${show(cluster, "quorum_margin")}, copies ${show(cluster, "copies")}, ` +
+    `certified op ${show(certified, "certified_op")} (${rootText(certified, "certified_root")})\n\n`
   return head + formatTable(MEMBER_COLUMNS, objectsAt(cluster, "members"))
 }
 
@@ -243,6 +247,12 @@ function safetyText(document: JSONObject): string {
   const isSafe = isTrueAt(cluster, "is_epoch_safe")
   const what = isSafe ? "the machines that it replaced can be switched off" : "keep the machines that it replaced on"
   return `epoch ${show(cluster, "epoch")}: ${what}\n`
+}
+
+/** What it reported last to the machine that was asked: those of one op that differ are what a dispute is about. */
+function checkpointText(member: JSONObject): string {
+  const checkpoint = objectAt(member, "checkpoint")
+  return checkpoint === undefined ? "-" : `${show(checkpoint, "op")} ${rootText(checkpoint, "root")}`
 }
 
 function contactText(member: JSONObject): string {

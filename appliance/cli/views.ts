@@ -1,6 +1,6 @@
 /** What `status` and `machines` print for people. Plane: control. */
 import { isTrueAt, type JSONObject, numberAt, objectAt, objectsAt, textAt, textsAt } from "./json.ts"
-import { LINE_COLUMNS_MAX } from "./limits.ts"
+import { LINE_COLUMNS_MAX, NOTE_COLUMNS_MAX, ROOT_DIGITS } from "./limits.ts"
 import type { SalvageReport } from "./salvage.ts"
 import { clean, type Column, formatBytes, formatDuration, formatTable } from "./table.ts"
 
@@ -46,10 +46,37 @@ export function statusText(document: JSONObject): string {
     ["primary", primary === undefined ? "none known" : `${name(primary)}, slot ${show(primary, "slot")}`],
     ["log", `view ${show(cluster, "view")}, op ${show(cluster, "op")}, commit ${show(cluster, "commit")}`],
     ["arena", `${formatBytes(numberAt(arena, "bytes") ?? 0)}${used.length === 0 ? "" : `: ${used.join(", ")}`}`],
-    ["memory", `${formatBytes(memory)} of static buffers`],
+    ["state", stateText(objectAt(document, "checkpoint"))],
+    ["memory", `${formatBytes(memory)} of static buffers, ${faultsText(objectAt(document, "memory"))}`],
   ]
   const lines = facts.map(([key, value]) => `${key.padEnd(10)}${value}\n`)
   return `${lines.join("")}\n${formatTable(MEMBER_COLUMNS, members)}`
+}
+
+/** What of the state is certified and checked; or, of a machine whose state is not whole, what is missing. */
+function stateText(checkpoint: JSONObject | undefined): string {
+  const copying = objectAt(checkpoint, "copying")
+  if (numberAt(copying, "op") !== undefined) {
+    const left = `at most ${show(copying, "pages_left")} of ${show(checkpoint, "pages")} pages left`
+    return `COPYING from slot ${show(copying, "from_slot")}, op ${show(copying, "op")}, ${left}`
+  }
+  if (isTrueAt(checkpoint, "is_torn")) {
+    return "TORN: not believed and not answered from until another machine's checkpoint is copied"
+  }
+  const page = numberAt(checkpoint, "scrub_page") ?? 0
+  const round = numberAt(checkpoint, "scrub_round_ms") ?? 0
+  return [
+    `certified op ${show(checkpoint, "certified_op")} (${rootText(checkpoint, "certified_root")})`,
+    `${since(checkpoint, "certified_age_ms")} ago`,
+    `${show(checkpoint, "pages_changed")} pages changed`,
+    `${show(checkpoint, "pages_pending")} pending`,
+    `scrub at ${page} of ${show(checkpoint, "pages")} (${formatDuration(round)} a round)`,
+  ].join(", ")
+}
+
+function faultsText(memory: JSONObject | undefined): string {
+  const faults = numberAt(memory, "faults") ?? 0
+  return faults === 0 ? "no faults" : `${faults} of ${show(memory, "faults_max")} FAULTS`
 }
 
 const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
@@ -95,7 +122,8 @@ export function salvageText(report: SalvageReport, where: string): string {
   return (
     `mandala: salvaged ${counts.join(", ")} at commit ${show(header, "commit")} from ` +
     `${clean(textAt(header, "machine") ?? "")} into ${where}, ${formatBytes(bytes)}; ` +
-    "NOT AUTHORITATIVE: acknowledged writes may be missing\n"
+    "NOT AUTHORITATIVE: acknowledged writes may be missing\n" +
+    (isTrueAt(header, "torn") ? `mandala: TORN: ${clean(textAt(header, "note") ?? "", NOTE_COLUMNS_MAX)}\n` : "")
   )
 }
 
@@ -105,6 +133,11 @@ function show(object: JSONObject | undefined, key: string): string {
 
 function name(object: JSONObject | undefined): string {
   return clean(textAt(object, "name") ?? "")
+}
+
+/** Enough of a root to compare two by eye. */
+export function rootText(object: JSONObject | undefined, key: string): string {
+  return clean(textAt(object, key) ?? "").slice(0, ROOT_DIGITS)
 }
 
 function since(object: JSONObject | undefined, key: string): string {

@@ -1,4 +1,5 @@
 /** What a client may ask of the server itself, and what it is told of commands that there are not. Plane: control. */
+import type { HostInfo } from "../orchestration/host_info.ts"
 import type { Connection } from "./connection.ts"
 import type { GatewayStatus } from "./gateway_status.ts"
 import type { ReplicaPort } from "./port.ts"
@@ -257,8 +258,30 @@ export class Introspection {
           ...Object.fromEntries(members),
         },
       ],
+      ["Checkpoint", checkpointLines(info)],
       ["Keyspace", keyspace(info.tables.find((table) => table.table === "kv")?.used ?? 0)],
     ]
+  }
+}
+
+function checkpointLines({ checkpoint, memory_faults }: HostInfo): Record<string, string | number> {
+  const { copying } = checkpoint
+  return {
+    certified_op: checkpoint.certified_op,
+    certified_root: checkpoint.certified_root,
+    certified_age_ms: Math.round(checkpoint.certified_age_ms ?? -1),
+    disputed: Number(checkpoint.is_disputed),
+    log_full: Number(checkpoint.is_log_full),
+    pages: checkpoint.pages,
+    pages_changed: checkpoint.pages_changed,
+    pages_pending: checkpoint.pages_pending,
+    torn: Number(checkpoint.is_torn),
+    copying_from: copying === null ? "none" : copying.from_slot,
+    copying_pages_left: copying?.pages_left ?? 0,
+    scrub_page: checkpoint.scrub_page,
+    scrub_round_ms: checkpoint.scrub_round_ms,
+    memory_faults: memory_faults.faults,
+    memory_faults_max: memory_faults.faults_max,
   }
 }
 

@@ -1,6 +1,6 @@
 /** Prometheus's text exposition, version 0.0.4. Plane: control. */
+import { ALARM_KINDS } from "../orchestration/alarms.ts"
 import type { HostInfo } from "../orchestration/host_info.ts"
-import { ALARM_KINDS } from "../orchestration/quorum_watch.ts"
 import type { GatewayStatus } from "./gateway_status.ts"
 import { isHealthy } from "./status_document.ts"
 
@@ -42,6 +42,7 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
     samples: Object.entries(counts).map(([kind, count]) => [`{kind="${label(kind)}"}`, count] as const),
   })
   const { frames_refused_by, hellos_refused_by, hellos_declined_by, ...links } = info.links
+  const { checkpoint } = info
   const isAlarm = (kind: string): number => (info.alarms.some((alarm) => alarm.kind === kind) ? 1 : 0)
   const heard = info.members.filter((member) => member.last_contact_ms !== null)
   return [
@@ -51,7 +52,7 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
       help: "What runs here; always 1.",
       samples: [[`{machine="${label(info.name)}",version="${label(info.version)}",slot="${info.slot}"}`, 1]],
     },
-    gauge("healthy", "1 when a primary is known and a majority lives.", isHealthy(info) ? 1 : 0),
+    gauge("healthy", "1 with a primary, a live majority and a whole state here.", isHealthy(info) ? 1 : 0),
     gauge("is_primary", "1 on the primary.", info.primary_slot === info.slot ? 1 : 0),
     gauge("view", "The view.", info.view),
     gauge("op", "The youngest op in the log.", info.op),
@@ -72,6 +73,22 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
       help: "1 while there is something that an operator must see.",
       samples: ALARM_KINDS.map((kind) => [`{kind="${kind}"}`, isAlarm(kind)] as const),
     },
+    gauge("checkpoint_certified_op", "The newest checkpoint that a majority agrees on.", checkpoint.certified_op),
+    {
+      name: "mandala_checkpoint_age_seconds",
+      type: "gauge",
+      help: "Time since a checkpoint was certified.",
+      samples: checkpoint.certified_age_ms === null ? [] : [["", checkpoint.certified_age_ms / 1000]],
+    },
+    gauge("log_full", "1 while writes wait for a checkpoint to be certified.", checkpoint.is_log_full ? 1 : 0),
+    gauge("pages", "Pages of the replicated state.", checkpoint.pages),
+    gauge("pages_changed", "Pages changed since the last checkpoint.", checkpoint.pages_changed),
+    gauge("pages_pending", "Pages of the last checkpoint without a digest so far.", checkpoint.pages_pending),
+    gauge("state_torn", "1 while the state here is copied, or was found to be wrong.", checkpoint.is_torn ? 1 : 0),
+    gauge("copy_pages_left", "Pages that are still to be copied, at most.", checkpoint.copying?.pages_left ?? 0),
+    gauge("scrub_page", "The page that is compared with its digest next.", checkpoint.scrub_page),
+    gauge("scrub_round_seconds", "Time to compare every page once.", checkpoint.scrub_round_ms / 1000),
+    counter("memory_faults", "Times that this process found its own memory wrong.", info.memory_faults.faults),
     gauge("uptime_seconds", "Age of this process.", info.uptime_ms / 1000),
     gauge("arena_bytes", "Bytes of the replicated state.", info.arena_bytes),
     {

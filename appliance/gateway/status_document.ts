@@ -2,9 +2,10 @@
  * The JSON documents of the operator API. `schema` rises when a field changes its meaning or goes; new fields may come
  * at any time. Keys and kinds are snake_case, times milliseconds, sizes bytes. Plane: control.
  */
-import type { HostInfo, HostMember, MemberRole } from "../orchestration/host_info.ts"
+import type { Alarm } from "../orchestration/alarms.ts"
+import type { CheckpointInfo, HostInfo, HostMember, MemberRole, MemoryInfo } from "../orchestration/host_info.ts"
 import type { LinkCounters } from "../orchestration/links.ts"
-import type { Alarm, Outage } from "../orchestration/quorum_watch.ts"
+import type { Outage } from "../orchestration/quorum_watch.ts"
 import type { TableUsage } from "../orchestration/table_usage.ts"
 import type { ReplicaCounters, ReplicaStatus } from "../replication/replica.ts"
 import { Firmware, type MachineRecord, MachineRole, MachineStage } from "../state_machine/machine_record.ts"
@@ -30,7 +31,7 @@ export type StatusDocument = {
     readonly uptime_ms: number
   }
   readonly cluster: {
-    /** A primary is known and a majority lives, as far as this machine hears. */
+    /** A primary is known, a majority lives as far as this machine hears, and its own state is whole. */
     readonly is_healthy: boolean
     readonly cluster_id: string
     readonly generation: number
@@ -54,7 +55,8 @@ export type StatusDocument = {
     readonly members: readonly MemberDocument[]
   }
   readonly arena: { readonly bytes: number; readonly tables: readonly TableUsage[] }
-  readonly memory: { readonly bytes_total: number; readonly buffers: readonly Allocation[] }
+  readonly checkpoint: CheckpointInfo
+  readonly memory: MemoryInfo & { readonly bytes_total: number; readonly buffers: readonly Allocation[] }
   readonly gateway: GatewayStatus
   readonly links: Readonly<LinkCounters>
   readonly protocol: Readonly<ReplicaCounters>
@@ -93,7 +95,7 @@ export function errorDocument(kind: string, text: string): ErrorDocument {
 
 export function isHealthy(info: HostInfo): boolean {
   const isAnswered = info.outage === undefined && info.quorum_margin >= 0
-  return info.status === "normal" && info.primary_slot >= 0 && isAnswered
+  return info.status === "normal" && info.primary_slot >= 0 && isAnswered && !info.checkpoint.is_torn
 }
 
 export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDocument {
@@ -127,7 +129,12 @@ export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDo
       members: info.members.map((member) => ({ ...member, is_primary: member.slot === info.primary_slot })),
     },
     arena: { bytes: info.arena_bytes, tables: info.tables },
-    memory: { bytes_total: info.memory.reduce((sum, { bytes }) => sum + bytes, 0), buffers: info.memory },
+    checkpoint: info.checkpoint,
+    memory: {
+      bytes_total: info.memory.reduce((sum, { bytes }) => sum + bytes, 0),
+      buffers: info.memory,
+      ...info.memory_faults,
+    },
     gateway,
     links: info.links,
     protocol: info.protocol,

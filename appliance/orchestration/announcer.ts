@@ -99,6 +99,16 @@ export class Announcer {
     this.#agent.destroy()
   }
 
+  /** One more announcement, the last; `onDone` when it was heard, or when the time for it is over. */
+  sayLast(onDone: () => void): void {
+    clearTimeout(this.#timer)
+    this.#stopped = true
+    this.#announce(() => {
+      this.#agent.destroy()
+      onDone()
+    })
+  }
+
   /** The status changed: whoever waits for this machine should not wait for the next turn. */
   announceSoon(): void {
     if (this.#timer !== undefined && !this.#stopped) {
@@ -108,7 +118,7 @@ export class Announcer {
   }
 
   /** One announcement at a time; the next is due when this one has ended, well or not. */
-  #announce(): void {
+  #announce(onDone?: () => void): void {
     this.#timer = undefined
     const body = JSON.stringify(this.#options.announcement())
     let isOver = false
@@ -122,6 +132,7 @@ export class Announcer {
         this.#options.log.warn(`announce_${failure}`, this.#options.now(), { boot_server: this.#options.bootServer })
       }
       this.#schedule()
+      onDone?.()
     }
     const outgoing = request(this.#options.bootServer + PATH, {
       agent: this.#agent,

@@ -9,7 +9,23 @@ export const ExitCode = {
   bug: 70,
   /** A later incarnation of this slot lives: start again blank. */
   fenced: 75,
+  /** The memory was wrong too often: not to be started again before somebody has looked at it; /init halts. */
+  quarantined: 76,
   /** node.json or an option makes no sense. */
   config: 78,
 } as const
+/** For the person in front of the machine. */
+export function exitReason(code: ExitCode): string {
+  switch (code) {
+    case ExitCode.ok:
+      return "it was told to end"
+    case ExitCode.fenced:
+      return "a later process of this slot lives"
+    case ExitCode.quarantined:
+      return "its memory was wrong too often: test it before this machine is switched on again"
+    default:
+      return "the log says why"
+  }
+}
+
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]

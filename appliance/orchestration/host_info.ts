@@ -1,8 +1,10 @@
 /** What one machine knows of itself and its cluster. snake_case: it leaves the process as it is. Plane: control. */
 import type { ReplicaCounters, ReplicaStatus } from "../replication/replica.ts"
 import type { Allocation } from "../types/static_memory.ts"
+import type { Alarm } from "./alarms.ts"
 import type { LinkCounters } from "./links.ts"
-import type { Alarm, Outage } from "./quorum_watch.ts"
+import type { MemoryFaultReport } from "./memory_watch.ts"
+import type { Outage } from "./quorum_watch.ts"
 import type { TableUsage } from "./table_usage.ts"
 
 /** `follower`: holds or fetches the state, not named in the configuration. `none`: known by its address only. */
@@ -27,6 +29,49 @@ export type HostMember = {
   readonly lag_ops: number | null
   /** Milliseconds since this machine last heard of it; 0 for itself, null for never. */
   readonly last_contact_ms: number | null
+  /** The newest checkpoint that it reported to this machine before it was certified; null for none. */
+  readonly checkpoint: { readonly op: number; readonly root: string } | null
+}
+
+/** The state as pages: what of it is certified, what has changed since, and whether it is being looked after. */
+export type CheckpointInfo = {
+  /** The newest checkpoint that a majority of voters agrees on: 128 bits of root, in hexadecimal. */
+  readonly certified_op: number
+  readonly certified_root: string
+  /** Milliseconds since this machine heard so; null while there is none but the empty state. */
+  readonly certified_age_ms: number | null
+  /** The newest checkpoint applied here; -1 while the state is not to be believed. */
+  readonly latest_op: number
+  /** Voters report different roots of it, and none is certified. */
+  readonly is_disputed: boolean
+  /** The log has no room left before a later one is certified: writes wait. */
+  readonly is_log_full: boolean
+  /** The state here is being copied or was found to be wrong: nothing is applied, answered or handed out from it. */
+  readonly is_torn: boolean
+  /** What it copies: at most so many pages are left of so many; null when it copies nothing. */
+  readonly copying: CopyingInfo | null
+  readonly pages: number
+  readonly page_bytes: number
+  /** Changed since the last checkpoint, and those of it whose digests have not been taken yet. */
+  readonly pages_changed: number
+  readonly pages_pending: number
+  /** The page that is compared with its digest next, and how long a round through all of them takes. */
+  readonly scrub_page: number
+  readonly scrub_round_ms: number
+}
+
+export type CopyingInfo = {
+  readonly from_slot: number
+  /** null until the donor has said whose pages they are. */
+  readonly op: number | null
+  readonly pages_left: number
+}
+
+export type MemoryInfo = {
+  /** How often this process found its own memory to be wrong, and how often ends it. */
+  readonly faults: number
+  readonly faults_max: number
+  readonly last_fault: MemoryFaultReport | null
 }
 
 export type HostInfo = {
@@ -57,6 +102,8 @@ export type HostInfo = {
   /** Why commands are refused at this machine just now. */
   readonly outage: Outage | undefined
   readonly members: readonly HostMember[]
+  readonly checkpoint: CheckpointInfo
+  readonly memory_faults: MemoryInfo
   readonly arena_bytes: number
   readonly tables: readonly TableUsage[]
   /** The static buffers of this process. */

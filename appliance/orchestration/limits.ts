@@ -20,6 +20,9 @@ export type OrchestrationLimits = {
   /** A voter that was silent for so long is not counted as within reach, and how long a quorum may be gone untold. */
   readonly quorum_silent_ms: number
   readonly quorum_grace_ms: number
+  /** A checkpoint may go uncertified for so long, and writes may wait for one for so long, before it is an alarm. */
+  readonly checkpoint_overdue_ms: number
+  readonly checkpoint_full_ms: number
   /** A write that the peer does not take for so long closes the link. */
   readonly link_stalled_ms: number
   /** Dialling again; doubles up to the next line, with jitter. */
@@ -71,6 +74,8 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   link_idle_ms: 3_000,
   quorum_silent_ms: 1_250,
   quorum_grace_ms: 750,
+  checkpoint_overdue_ms: 10_000,
+  checkpoint_full_ms: 2_000,
   link_stalled_ms: 10_000,
   link_retry_ms: 50,
   link_retry_ms_max: 500,
@@ -124,6 +129,12 @@ export function assertOrchestrationLimits(
     limits.quorum_silent_ms + limits.quorum_grace_ms <= 2_000,
     "orchestration limits: clients hear of a lost majority within two seconds",
   )
+  // The primary makes another checkpoint when one is not certified for so long: only a few in vain are an alarm.
+  assert(
+    limits.checkpoint_overdue_ms >= 2 * others.process.transfer_silent_ms,
+    "orchestration limits: a checkpoint is overdue when the next is too",
+  )
+  assert(limits.checkpoint_full_ms < limits.checkpoint_overdue_ms, "orchestration limits: full is said sooner")
   // A stall of this process must not look like a primary's silence.
   assert(
     2 * limits.clock_step_ms_max <= others.process.primary_silent_ms,

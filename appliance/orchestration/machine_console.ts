@@ -22,8 +22,14 @@ export function consoleLine({ info, address, clusterID }: ConsoleLineOptions): s
   const role = info.status === "normal" ? (info.primary_slot === info.slot ? "primary" : peer) : info.status
   const primary = info.primary_slot < 0 ? "unknown" : String(info.primary_slot)
   const state = `view ${info.view} (primary ${primary}), op ${info.op}, commit ${info.commit}, copies ${info.copies}`
+  const { is_torn, copying } = info.checkpoint
+  const what =
+    copying === null || copying.op === null
+      ? "waits"
+      : `${copying.pages_left} pages to copy from slot ${copying.from_slot}`
+  const whole = is_torn ? `, state not whole: ${what}` : ""
   const alarms = info.alarms.map(({ text }) => `mandala: ALARM: ${text}\n`)
-  return `mandala: ${place}: ${role}, ${state}, quorum margin ${info.quorum_margin}\n${alarms.join("")}`
+  return `mandala: ${place}: ${role}, ${state}, quorum margin ${info.quorum_margin}${whole}\n${alarms.join("")}`
 }
 
 export class MachineConsole {
@@ -46,7 +52,9 @@ export class MachineConsole {
     this.#lookedAt = nowMs
     const info = machine.info()
     const alarms = info.alarms.map(({ kind }) => kind).join(" ")
-    const state = `${info.status} ${info.view} ${info.primary_slot} ${info.copies} ${info.quorum_margin} ${alarms}`
+    const faults = `${info.checkpoint.is_torn} ${info.memory_faults.faults}`
+    const place = `${info.view} ${info.primary_slot} ${info.copies} ${info.quorum_margin}`
+    const state = `${info.status} ${place} ${faults} ${alarms}`
     if (state !== this.#shown) {
       this.#shown = state
       this.print(consoleLine({ info, address: machine.address, clusterID: machine.clusterID }))

@@ -25,13 +25,15 @@ import { err, ok, type Result } from "../types/result.ts"
 import { StaticMemory } from "../types/static_memory.ts"
 import { AddressBook } from "./address_book.ts"
 import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.ts"
-import { ExitCode } from "./exit_codes.ts"
+import { CheckpointWatch } from "./checkpoint_watch.ts"
+import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
-import type { HostInfo, HostMember, MemberRole } from "./host_info.ts"
+import type { CheckpointInfo, HostInfo, HostMember, MemberRole } from "./host_info.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
 import { Links, type ListenError } from "./links.ts"
 import { type Change, type ChangeAnswer, Membership } from "./membership.ts"
+import { MemoryWatch } from "./memory_watch.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
 import { type Outage, QuorumWatch } from "./quorum_watch.ts"
 import { Salvage, type SalvageRefusal } from "./salvage.ts"
@@ -106,6 +108,8 @@ export class ProcessHost {
   #now = monotonicMs()
   readonly #clock: SlewedClock
   readonly #quorum: QuorumWatch
+  readonly #checkpoints: CheckpointWatch
+  readonly #memoryWatch: MemoryWatch
   readonly #membership: Membership
   readonly #wire: WireOptions
   #wallClockAt = Number.NEGATIVE_INFINITY
@@ -115,6 +119,7 @@ export class ProcessHost {
   #ended = false
   #status: ReplicaStatus = "recovering"
   #view = -1
+  #isTorn = false
 
   constructor(options: HostOptions) {
     const { config, slot, limits, processLimits, orchestrationLimits } = options
@@ -157,6 +162,11 @@ export class ProcessHost {
       kindsMax: orchestrationLimits.log_kinds_max,
     })
     this.#quorum = new QuorumWatch({ graceMs: orchestrationLimits.quorum_grace_ms, log: options.log })
+    this.#checkpoints = new CheckpointWatch({
+      overdueMs: orchestrationLimits.checkpoint_overdue_ms,
+      fullMs: orchestrationLimits.checkpoint_full_ms,
+      log: options.log,
+    })
     this.#book = new AddressBook(limits.slots_max)
     for (const member of config.members) {
       this.#learn(member)
@@ -178,6 +188,14 @@ export class ProcessHost {
       memory: allocateReplicaMemory(this.memory, { limits, processLimits }),
       digest: sha256Digest,
       random: this.random,
+    })
+    this.#memoryWatch = new MemoryWatch({
+      machine: config.machine,
+      slot,
+      limits,
+      pageBytes: this.stateMachine.pages.pageBytes,
+      faultsMax: processLimits.memory_faults_max,
+      log: options.log,
     })
     this.links = new Links({
       slot,
@@ -331,7 +349,7 @@ export class ProcessHost {
   /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers. */
   salvage(isForced: boolean): Result<Salvage, SalvageRefusal> {
     const info = this.info()
-    if (!this.#holdsState()) {
+    if (!this.#isMember()) {
       const text = `this machine holds no state: it is ${info.status}; ask another`
       return err({ kind: "no_state", text })
     }
@@ -341,7 +359,7 @@ export class ProcessHost {
     }
     const { limits } = this.#options
     const { stateMachine, replica } = this
-    return ok(new Salvage({ info, limits, stateMachine, log: replica.log, commit: () => replica.commit }))
+    return ok(new Salvage({ info, limits, stateMachine, replica }))
   }
 
   info(): HostInfo {
@@ -366,9 +384,15 @@ export class ProcessHost {
       voters_live: this.#votersLive(),
       quorum_margin: this.#quorum.margin,
       copies: this.#copies(),
-      alarms: this.#quorum.alarms(),
+      alarms: [...this.#quorum.alarms(), ...this.#checkpoints.alarms(), ...this.#memoryWatch.alarms()],
       outage: this.#quorum.outage,
       members: this.#members(),
+      checkpoint: this.#checkpointInfo(),
+      memory_faults: {
+        faults: replica.counters.memory_faults,
+        faults_max: this.#options.processLimits.memory_faults_max,
+        last_fault: this.#memoryWatch.last ?? null,
+      },
       arena_bytes: this.stateMachine.arena.length,
       tables: tableUsage(this.stateMachine.arena, this.#options.limits),
       memory: this.memory.table(),
@@ -376,6 +400,37 @@ export class ProcessHost {
       links: this.links.counters,
       protocol: replica.counters,
     }
+  }
+
+  #checkpointInfo(): CheckpointInfo {
+    const { replica } = this
+    const { pages } = this.stateMachine
+    const { scrub_pages: scrubPages, tick_ms: tickMs } = this.#options.processLimits
+    const { copying } = replica
+    return {
+      certified_op: replica.certifiedOp,
+      certified_root: replica.certifiedRoot,
+      certified_age_ms: this.#checkpoints.ageMs(this.#now),
+      latest_op: this.#latestCheckpoint(),
+      is_disputed: replica.isCheckpointDisputed,
+      is_log_full: replica.isRingFull,
+      is_torn: replica.isTorn,
+      copying:
+        copying === undefined
+          ? null
+          : { from_slot: copying.from, op: copying.op < 0 ? null : copying.op, pages_left: copying.pages_left },
+      pages: pages.count,
+      page_bytes: pages.pageBytes,
+      pages_changed: pages.changed,
+      pages_pending: pages.pending,
+      scrub_page: pages.scrubAt,
+      scrub_round_ms: Math.ceil(pages.count / scrubPages) * tickMs,
+    }
+  }
+
+  /** What a torn arena says of itself is not to be believed either. */
+  #latestCheckpoint(): number {
+    return this.replica.isTorn ? -1 : this.stateMachine.checkpointOp()
   }
 
   /** All slots of the configuration, this machine's own, and every other that is known. */
@@ -412,6 +467,7 @@ export class ProcessHost {
       incarnation: role === "voter" ? incarnationOf(entry) : 0,
       holds_state: isSelf ? this.#holdsState() : this.links.holdsState(slot),
       lag_ops: replica.lagOf(slot) ?? null,
+      checkpoint: replica.checkpointOf(slot) ?? null,
       last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
     }
   }
@@ -460,8 +516,15 @@ export class ProcessHost {
     return copies
   }
 
+  /** It has its epoch's log and promises; its state may be torn. */
+  #isMember(): boolean {
+    const { status } = this.replica
+    return status === "normal" || status === "view_change" || status === "state_transfer"
+  }
+
+  /** The state is here whole: a copy that counts. */
   #holdsState(): boolean {
-    return this.replica.status !== "recovering" && this.replica.status !== "fenced"
+    return this.#isMember() && !this.replica.isTorn
   }
 
   // ---------------------------------------------------------------- events
@@ -476,7 +539,14 @@ export class ProcessHost {
       live: this.#votersLive(),
       copies: this.#copies(),
       isStandbyMissing: this.replica.isStandbyMissing,
-      holdsState: this.#holdsState(),
+      isMember: this.#isMember(),
+    })
+    this.#checkpoints.observe(this.#now, {
+      certifiedOp: this.replica.certifiedOp,
+      latestOp: this.#latestCheckpoint(),
+      isDisputed: this.replica.isCheckpointDisputed,
+      isRingFull: this.replica.isRingFull,
+      isMember: this.#holdsState(),
     })
     this.#logRefusals()
     this.#membership.tick(this.#now)
@@ -564,13 +634,14 @@ export class ProcessHost {
 
   /** Before anything leaves the process: a member leaves its marker, and who was fenced says nothing more. */
   #onStatus(): void {
-    const { status, view } = this.replica
-    if (status === this.#status && view === this.#view) {
+    const { status, view, isTorn, counters } = this.replica
+    this.#memoryWatch.observe(counters.memory_faults, this.replica.memoryFault)
+    if (status === this.#status && view === this.#view && isTorn === this.#isTorn) {
       return
     }
-    if (status === "fenced") {
-      this.#end(ExitCode.fenced, "fenced: a later incarnation of this slot lives")
-    } else if (this.#holdsState()) {
+    if (status === "fenced" || status === "quarantined") {
+      this.#end(ExitCode[status], `${status}: ${exitReason(ExitCode[status])}`)
+    } else if (this.#isMember()) {
       const { cluster_id } = this.#options.config
       const written = this.#marker.write({ cluster_id, generation: this.replica.generation })
       if (!written.ok) {
@@ -579,10 +650,12 @@ export class ProcessHost {
     }
     this.#status = status
     this.#view = view
+    this.#isTorn = isTorn
     this.links.announceState()
     this.#announcer?.announceSoon()
     const { commit, incarnation, isPrimary } = this.replica
-    this.#options.log.info({ status, view, commit, incarnation, is_primary: isPrimary }, "replica_status")
+    const fields = { status, view, commit, incarnation, is_primary: isPrimary, is_torn: isTorn }
+    this.#options.log.info(fields, "replica_status")
   }
 
   #end(code: ExitCode, reason: string): void {
@@ -591,6 +664,13 @@ export class ProcessHost {
     }
     this.#ended = true
     this.#options.log.fatal({ exit_code: code }, reason)
+    if (code === ExitCode.quarantined && this.#announcer !== undefined) {
+      // Its last word: nobody else learns why this machine is gone.
+      clearInterval(this.#timer)
+      this.links.close()
+      this.#announcer.sayLast(() => this.#options.onEnd(code))
+      return
+    }
     this.stop()
     this.#options.onEnd(code)
   }
@@ -618,7 +698,7 @@ export class ProcessHost {
       cluster_id: config.cluster_id,
       generation: replica.generation,
       epoch: replica.epoch,
-      formed: this.#marker.isWritten || this.#holdsState(),
+      formed: this.#marker.isWritten || this.#isMember(),
     }
   }
 

@@ -5,12 +5,7 @@
  */
 import type { Logger } from "pino"
 import { assert } from "../types/assert.ts"
-
-/** Something that an operator must see. The first two exclude each other. */
-export type AlarmKind = "quorum_lost" | "quorum_margin_0" | "standby_missing" | "copies_1"
-export type Alarm = { readonly kind: AlarmKind; readonly text: string }
-
-export const ALARM_KINDS: readonly AlarmKind[] = ["quorum_lost", "quorum_margin_0", "standby_missing", "copies_1"]
+import type { Alarm, AlarmKind } from "./alarms.ts"
 
 /** Why no command is answered. */
 export type Outage = { readonly kind: "quorum_lost" | "standby_missing"; readonly text: string }
@@ -23,7 +18,8 @@ export type QuorumSight = {
   readonly copies: number
   /** The only voter does without answers since its synchronous standby is silent. */
   readonly isStandbyMissing: boolean
-  readonly holdsState: boolean
+  /** This machine has its epoch's log; what it lacks of the state, it copies. */
+  readonly isMember: boolean
 }
 
 export type QuorumWatchOptions = {
@@ -41,7 +37,7 @@ export class QuorumWatch {
   readonly #options: QuorumWatchOptions
   #sight: QuorumSight | undefined
   #since = 0
-  #holdsStateSince = 0
+  #memberSince = 0
   #outage: Outage | undefined
   #seen: "" | AlarmKind = ""
   #seenSince = 0
@@ -70,12 +66,12 @@ export class QuorumWatch {
     if (before === undefined || wasLost !== isLost) {
       this.#since = nowMs
     }
-    if (before?.holdsState !== sight.holdsState) {
+    if (before?.isMember !== sight.isMember) {
       // Who has just become a member has not heard the others say that they are.
-      this.#holdsStateSince = nowMs
+      this.#memberSince = nowMs
     }
     this.#sight = sight
-    const isPast = nowMs - Math.max(this.#since, this.#holdsStateSince) >= this.#options.graceMs
+    const isPast = nowMs - Math.max(this.#since, this.#memberSince) >= this.#options.graceMs
     if (sight.isStandbyMissing) {
       this.#outage = STANDBY_MISSING
     } else if (!isLost || !isPast) {
@@ -101,8 +97,8 @@ export class QuorumWatch {
       this.#seen = kind
       this.#seenSince = nowMs
     }
-    const isPast = nowMs - Math.max(this.#seenSince, this.#holdsStateSince) >= this.#options.graceMs
-    if (!sight.holdsState || !isPast || kind === this.#logged) {
+    const isPast = nowMs - Math.max(this.#seenSince, this.#memberSince) >= this.#options.graceMs
+    if (!sight.isMember || !isPast || kind === this.#logged) {
       return
     }
     this.#logged = kind

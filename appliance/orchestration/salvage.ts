@@ -3,12 +3,13 @@
  * Acknowledged writes may be missing in it (the machines that are gone may have been the majority that held them), and
  * what is marked uncommitted may never have been acknowledged. One JSON object a line: a header, the machines, the
  * keys, the ops in the log that this machine does not know to be committed, and a trailer with counts and a checksum of
- * all lines before it. A file without a trailer was cut off. All lines are of one commit number. Plane: control.
+ * all lines before it. A file without a trailer was cut off. All lines are of one commit number, unless the header says
+ * that the state is torn: then its pages may be of different ops. Plane: control.
  */
 import { isUtf8 } from "node:buffer"
 import { createHash } from "node:crypto"
 import { decodeConfiguration } from "../replication/configuration.ts"
-import type { Log } from "../replication/log.ts"
+import type { Replica } from "../replication/replica.ts"
 import { arenaLayout, HeaderOffset, type ArenaLayout, KV_ENTRY_BYTES } from "../state_machine/arena.ts"
 import { KeyValues } from "../state_machine/kv.ts"
 import { decodeMachineRecord, MACHINE_RECORD_BYTES } from "../state_machine/machine_record.ts"
@@ -27,7 +28,7 @@ export type SalvageRefusal = {
   readonly text: string
 }
 
-/** `moved`: something was committed meanwhile, so that what follows would be of another state. */
+/** `moved`: something was committed or copied meanwhile, so that what follows would be of another state. */
 export type SalvagePiece =
   | { readonly kind: "lines"; readonly text: string }
   | { readonly kind: "end" }
@@ -37,9 +38,39 @@ export type SalvageOptions = {
   readonly info: HostInfo
   readonly limits: ClusterLimits
   readonly stateMachine: StateMachine
-  readonly log: Log
-  /** The commit number at this moment. */
-  readonly commit: () => number
+  readonly replica: Pick<Replica, "log" | "commit" | "isTorn" | "copying" | "counters">
+}
+
+/** As long as none of it changes, the state stays as it is. */
+type Moment = {
+  readonly commit: number
+  readonly is_torn: boolean
+  /** Checkpoints that were copied here, and the pages left of one that is. */
+  readonly copies: number
+  readonly pages_left: number
+}
+
+function momentOf(replica: SalvageOptions["replica"]): Moment {
+  return {
+    commit: replica.commit,
+    is_torn: replica.isTorn,
+    copies: replica.counters.checkpoints_received,
+    pages_left: replica.copying?.pages_left ?? 0,
+  }
+}
+
+const NOTE = "what one machine held: acknowledged writes may be missing, uncommitted ones may never have been"
+
+/** Why the pages of this machine's state do not belong together, and which ops they may be of. */
+function tornNote({ checkpoint: { copying }, commit, memory_faults: { last_fault } }: HostInfo): string {
+  let why = "a copy of another machine's state was broken off"
+  if (copying !== null && copying.op !== null) {
+    const { from_slot, op, pages_left } = copying
+    why = `pages of op ${op} of slot ${from_slot} were being copied over it, ${pages_left} were left`
+  } else if (last_fault !== null) {
+    why = `its memory was found to be wrong (${last_fault.page === null ? "somewhere" : `page ${last_fault.page}`})`
+  }
+  return `${NOTE}; its state is torn: ${why}; keys may be missing, there twice, or of another op than ${commit}`
 }
 
 type Phase = "header" | "machines" | "kv" | "uncommitted" | "trailer" | "end"
@@ -49,7 +80,7 @@ export class Salvage {
   readonly #layout: ArenaLayout
   readonly #view: DataView
   readonly #kv: KeyValues
-  readonly #commit: number
+  readonly #moment: Moment
   readonly #checksum = createHash("sha256")
   readonly #counts = { machines: 0, kv: 0, expired: 0, corrupt: 0, uncommitted: 0 }
   #phase: Phase = "header"
@@ -64,14 +95,18 @@ export class Salvage {
     this.#view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength)
     const pages = { willWrite: () => assert(false, "salvage: nothing is written") }
     this.#kv = new KeyValues({ view: this.#view, layout: this.#layout, limits: options.limits, pages })
-    this.#commit = options.commit()
+    this.#moment = momentOf(options.replica)
   }
 
   /** The next lines, a bounded number of bytes and of entries looked at, so that the loop goes on in between. */
   next(): SalvagePiece {
-    const now = this.#options.commit()
-    if (now !== this.#commit) {
-      return { kind: "moved", text: `op ${now} was committed while op ${this.#commit} was read: the cluster lives` }
+    const now = momentOf(this.#options.replica)
+    const { commit, is_torn, copies, pages_left } = this.#moment
+    if (now.commit !== commit) {
+      return { kind: "moved", text: `op ${now.commit} was committed while op ${commit} was read: the cluster lives` }
+    }
+    if (now.is_torn !== is_torn || now.copies !== copies || now.pages_left !== pages_left) {
+      return { kind: "moved", text: "the state here is being copied from another machine: ask that one" }
     }
     if (this.#phase === "end") {
       return { kind: "end" }
@@ -123,7 +158,8 @@ export class Salvage {
       schema: SALVAGE_SCHEMA,
       kind: "mandala_salvage",
       authoritative: false,
-      note: "what one machine held: acknowledged writes may be missing, uncommitted ones may never have been",
+      torn: this.#moment.is_torn,
+      note: this.#moment.is_torn ? tornNote(info) : NOTE,
       cluster_id: info.cluster_id,
       generation: info.generation,
       epoch: info.epoch,
@@ -133,7 +169,7 @@ export class Salvage {
       status: info.status,
       view: info.view,
       op: info.op,
-      commit: this.#commit,
+      commit: this.#moment.commit,
       /** Of that op, in milliseconds of cluster time; and wall time less cluster time, where it was ever said. */
       cluster_ms: stateMachine.timestamp(),
       wall_offset_ms: stateMachine.wallOffset() ?? null,
@@ -145,12 +181,15 @@ export class Salvage {
 
   #machine(): object | undefined {
     const at = (this.#layout.records[TableNumber.machines] ?? 0) + this.#next * MACHINE_RECORD_BYTES
-    const isEnd = this.#next >= this.#options.limits.machines_max || this.#view.getUint8(at) === 0
-    if (isEnd) {
+    const isFree = this.#next < this.#options.limits.machines_max && this.#view.getUint8(at) === 0
+    if (this.#next >= this.#options.limits.machines_max || (isFree && !this.#moment.is_torn)) {
       this.#begin("kv", 0)
       return undefined
     }
     this.#next += 1
+    if (isFree) {
+      return undefined
+    }
     const record = decodeMachineRecord(this.#options.stateMachine.arena, at)
     if (record === undefined) {
       this.#counts.corrupt += 1
@@ -162,8 +201,8 @@ export class Salvage {
 
   #keyValue(): object | undefined {
     const entry = this.#next
-    if (entry >= this.#view.getUint32(HeaderOffset.kv_used, true)) {
-      this.#begin("uncommitted", this.#commit + 1)
+    if (entry >= this.#kvUsed()) {
+      this.#begin("uncommitted", this.#moment.commit + 1)
       return undefined
     }
     this.#next += 1
@@ -171,7 +210,8 @@ export class Salvage {
     if (this.#view.getUint8(at + 7) !== 1) {
       return undefined
     }
-    if (!this.#kv.isIntact(entry)) {
+    const bytesMax = this.#options.limits.value_bytes_max
+    if (this.#kv.valueBytes(entry) > bytesMax || !this.#kv.isIntact(entry)) {
       // A flipped bit: better no value than another one.
       this.#counts.corrupt += 1
       return { record: "corrupt", table: "kv", index: entry }
@@ -192,6 +232,12 @@ export class Salvage {
     }
   }
 
+  /** Entries to look at: a number in an arena that is torn may be any. */
+  #kvUsed(): number {
+    const { kv_entries_max: entriesMax } = this.#options.limits
+    return this.#moment.is_torn ? entriesMax : Math.min(entriesMax, this.#view.getUint32(HeaderOffset.kv_used, true))
+  }
+
   /** Bytes as text where they are UTF-8, else in base64 under a name that says so. */
   #text(name: string, start: number, end: number): Readonly<Record<string, string>> {
     const { arena } = this.#options.stateMachine
@@ -200,7 +246,7 @@ export class Salvage {
   }
 
   #uncommitted(): object | undefined {
-    const { log } = this.#options
+    const { log } = this.#options.replica
     const entry = this.#next <= log.op ? log.entry(this.#next) : undefined
     if (entry === undefined) {
       this.#begin("trailer", 0)
@@ -225,6 +271,6 @@ export class Salvage {
   #trailer(): object {
     const { machines, kv, expired, corrupt, uncommitted } = this.#counts
     const sha256 = this.#checksum.digest("hex")
-    return { record: "trailer", commit: this.#commit, machines, kv, expired, corrupt, uncommitted, sha256 }
+    return { record: "trailer", commit: this.#moment.commit, machines, kv, expired, corrupt, uncommitted, sha256 }
   }
 }

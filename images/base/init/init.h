@@ -45,6 +45,8 @@ enum {
   APP_ENDS_MAX = 5,
   APP_ENDS_WINDOW_MS = 5 * 60 * 1000,
   APP_PAUSE_MS = 1000,
+  /* appliance/orchestration/exit_codes.ts: this machine's memory was wrong too often. */
+  APP_QUARANTINED = 76,
 };
 
 #define NETWORK_PATH "/run/mandala/network.json"

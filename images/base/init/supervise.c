@@ -106,6 +106,8 @@ const char *supervise(const struct boot *boot, const struct nic *nic, struct lea
     if (reap(&status)) {
       app = -1;
       say_end(status);
+      /* Started again it would take part again, with the same memory. */
+      if (WIFEXITED(status) && WEXITSTATUS(status) == APP_QUARANTINED) return "memory_faults";
       /* The oldest of the last APP_ENDS_MAX ends tells whether they all fell into the window. */
       int64_t oldest = ends[ends_count % APP_ENDS_MAX];
       ends[ends_count % APP_ENDS_MAX] = now_ms();

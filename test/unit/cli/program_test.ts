@@ -175,7 +175,19 @@ const STATUS = {
     ],
   },
   arena: { bytes: 64_516_096, tables: [{ table: "kv", used: 3, capacity: 4096 }] },
-  memory: { bytes_total: 1024, buffers: [] },
+  checkpoint: {
+    certified_op: 10,
+    certified_root: "0123456789abcdef".repeat(2),
+    certified_age_ms: 2_100,
+    is_torn: false,
+    copying: null,
+    pages: 16_131,
+    pages_changed: 12,
+    pages_pending: 0,
+    scrub_page: 640,
+    scrub_round_ms: 2_530,
+  },
+  memory: { bytes_total: 1024, buffers: [], faults: 0, faults_max: 3 },
 }
 
 const STATUS_TEXT = `machine   m1, slot 1, normal, up 3m12s, version 0.1.0
@@ -184,7 +196,8 @@ ALARM     quorum margin 0: 2 of 3 voters live?
 primary   m1, slot 1
 log       view 4, op 12, commit 11
 arena     61.5 MiB: kv 3/4096
-memory    1.0 KiB of static buffers
+state     certified op 10 (01234567), 2.1s ago, 12 pages changed, 0 pending, scrub at 640 of 16131 (2.5s a round)
+memory    1.0 KiB of static buffers, no faults
 
 SLOT   MACHINE   ADDRESS          ROLE      LAST CONTACT
 0      m0?[31m   10.0.0.10:7400   backup    never
@@ -194,6 +207,40 @@ SLOT   MACHINE   ADDRESS          ROLE      LAST CONTACT
 test("status as a table: what a machine says of itself moves no cursor", async () => {
   const endpoint = await serve(json(200, STATUS))
   expect(await run(["status", "--endpoint", endpoint])).toEqual({ code: 0, out: STATUS_TEXT, err: "", calls: [] })
+})
+
+test("status of a machine whose state is not whole, and whose memory was wrong", async () => {
+  const copying = { from_slot: 2, op: 9, pages_left: 512 }
+  const checkpoint = { ...STATUS.checkpoint, is_torn: true, copying }
+  const torn = { ...STATUS, checkpoint, memory: { ...STATUS.memory, faults: 1 } }
+  const { out } = await run(["status", "--endpoint", await serve(json(200, torn))])
+  expect(out).toContain("state     COPYING from slot 2, op 9, at most 512 of 16131 pages left\n")
+  expect(out).toContain("memory    1.0 KiB of static buffers, 1 of 3 FAULTS\n")
+})
+
+test("status of a machine that waits for a copy", async () => {
+  const checkpoint = { ...STATUS.checkpoint, is_torn: true }
+  const { out } = await run(["status", "--endpoint", await serve(json(200, { ...STATUS, checkpoint }))])
+  expect(out).toContain(
+    "state     TORN: not believed and not answered from until another machine's checkpoint is copied\n",
+  )
+})
+
+const MEMBERS_TEXT = `generation -, epoch 2, quorum margin 0, copies 2, certified op 10 (01234567)
+
+SLOT   MACHINE   ADDRESS          ROLE   BOOT NONCE   INCARNATION   LAG   CHECKPOINT    LAST CONTACT
+0      m0        10.0.0.10:7400   -      -            -             -     12 aaaaaaaa   never
+1      m1        10.0.0.11:7400   -      -            -             -     -             0.0s
+`
+
+test("members: what each reported last, so that a dispute can be seen", async () => {
+  const [one, two] = [{ ...STATUS.cluster.members[0], name: "m0" }, STATUS.cluster.members[1]]
+  const members = [
+    { ...one, checkpoint: { op: 12, root: "a".repeat(32) } },
+    { ...two, checkpoint: null, is_primary: false },
+  ]
+  const endpoint = await serve(json(200, { ...STATUS, cluster: { ...STATUS.cluster, members } }))
+  expect(await run(["members", "--endpoint", endpoint])).toEqual({ code: 0, out: MEMBERS_TEXT, err: "", calls: [] })
 })
 
 test("status as JSON is the API's own document", async () => {

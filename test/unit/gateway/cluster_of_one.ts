@@ -14,7 +14,7 @@ import { CLUSTER_LIMITS, type ClusterLimits, PROCESS_LIMITS } from "../../../app
 import { PRNG } from "../../../appliance/types/prng.ts"
 import { ok, type Result } from "../../../appliance/types/result.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
-import { makeHostInfo, makeMember } from "./make_host_info.ts"
+import { CHECKPOINT, makeHostInfo, makeMember } from "./make_host_info.ts"
 
 const TICK_MS = 10
 const TICKS_TO_FORM_MAX = 1_000
@@ -129,7 +129,7 @@ export class ClusterOfOne implements ReplicaPort {
   salvage(): Result<Salvage, SalvageRefusal> {
     const { replica, stateMachine } = this
     const info = this.info()
-    return ok(new Salvage({ info, limits: this.limits, stateMachine, log: replica.log, commit: () => replica.commit }))
+    return ok(new Salvage({ info, limits: this.limits, stateMachine, replica }))
   }
 
   tick(ms = TICK_MS): void {
@@ -163,6 +163,7 @@ export class ClusterOfOne implements ReplicaPort {
       quorum_margin: 0,
       copies: 1,
       members: [makeMember({ slot: 0, name: "m0", address: "127.0.0.1:7400", holds_state: true, last_contact_ms: 0 })],
+      checkpoint: { ...CHECKPOINT, certified_op: replica.certifiedOp, is_torn: replica.isTorn },
       arena_bytes: this.stateMachine.arena.length,
       tables: [{ table: "kv", used: this.stateMachine.keys(), capacity: TEST_LIMITS.kv_entries_max }],
       memory: this.memory.table(),

@@ -1,5 +1,5 @@
 /** What a machine might say of itself, where a test doesn't care about most of it. Plane: control. */
-import type { HostInfo, HostMember } from "../../../appliance/orchestration/host_info.ts"
+import type { CheckpointInfo, HostInfo, HostMember } from "../../../appliance/orchestration/host_info.ts"
 import { noLinkCounters } from "../../../appliance/orchestration/links.ts"
 import type { ReplicaCounters } from "../../../appliance/replication/replica.ts"
 
@@ -20,6 +20,23 @@ const PROTOCOL: ReplicaCounters = {
   checkpoints_certified: 0,
   checkpoints_local: 0,
   memory_faults: 0,
+}
+
+export const CHECKPOINT: CheckpointInfo = {
+  certified_op: 0,
+  certified_root: "0".repeat(32),
+  certified_age_ms: null,
+  latest_op: 0,
+  is_disputed: false,
+  is_log_full: false,
+  is_torn: false,
+  copying: null,
+  pages: 16,
+  page_bytes: 4_096,
+  pages_changed: 0,
+  pages_pending: 0,
+  scrub_page: 0,
+  scrub_round_ms: 10,
 }
 
 export function makeHostInfo(change: Partial<HostInfo>): HostInfo {
@@ -45,6 +62,8 @@ export function makeHostInfo(change: Partial<HostInfo>): HostInfo {
     alarms: [],
     outage: undefined,
     members: [],
+    checkpoint: CHECKPOINT,
+    memory_faults: { faults: 0, faults_max: 3, last_fault: null },
     arena_bytes: 0,
     tables: [],
     memory: [],
@@ -67,6 +86,7 @@ export function makeMember(change: Partial<HostMember>): HostMember {
     holds_state: false,
     lag_ops: null,
     last_contact_ms: null,
+    checkpoint: null,
     ...change,
   }
 }

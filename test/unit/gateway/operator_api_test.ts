@@ -9,7 +9,7 @@ import { Salvage } from "../../../appliance/orchestration/salvage.ts"
 import { CommandCode } from "../../../appliance/state_machine/command.ts"
 import { encodeMachineRecord } from "../../../appliance/state_machine/machine_record.ts"
 import { noLinkCounters } from "../../../appliance/orchestration/links.ts"
-import { ALARM_KINDS } from "../../../appliance/orchestration/quorum_watch.ts"
+import { ALARM_KINDS } from "../../../appliance/orchestration/alarms.ts"
 import { assert } from "../../../appliance/types/assert.ts"
 import { ok } from "../../../appliance/types/result.ts"
 import { ClusterOfOne } from "./cluster_of_one.ts"
@@ -176,13 +176,20 @@ test("salvage: lines that end with a trailer, one at a time; refused where the c
 test("salvage: something committed meanwhile breaks it off, without a trailer", async () => {
   const { limits, stateMachine, replica } = cluster
   let asked = 0
-  const commit = (): number => {
-    asked += 1
-    return replica.commit + (asked > 3 ? 1 : 0)
+  const { log, counters } = replica
+  const busy = {
+    log,
+    counters,
+    isTorn: false,
+    copying: undefined,
+    get commit(): number {
+      asked += 1
+      return replica.commit + (asked > 3 ? 1 : 0)
+    },
   }
   const moving = {
     info: () => cluster.info(),
-    salvage: () => ok(new Salvage({ info: cluster.info(), limits, stateMachine, log: replica.log, commit })),
+    salvage: () => ok(new Salvage({ info: cluster.info(), limits, stateMachine, replica: busy })),
   }
   const common = { host: "127.0.0.1", port: 0, gateway: cluster.gateway, members: NO_MEMBERS }
   const listening = await listenOperatorAPI({ ...common, replica: moving })

@@ -48,7 +48,12 @@ afterEach(() => {
   }
 })
 
-type Scene = { readonly answers: AnnounceAnswer[]; readonly lines: string[]; readonly requests: () => number }
+type Scene = {
+  readonly announcer: Announcer
+  readonly answers: AnnounceAnswer[]
+  readonly lines: string[]
+  readonly requests: () => number
+}
 
 async function scene(respond: (request: IncomingMessage, response: ServerResponse) => void): Promise<Scene> {
   let requests = 0
@@ -76,7 +81,7 @@ async function scene(respond: (request: IncomingMessage, response: ServerRespons
     server.closeAllConnections()
     server.close()
   })
-  return { answers, lines, requests: () => requests }
+  return { announcer, answers, lines, requests: () => requests }
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -117,6 +122,29 @@ describe("announcer", () => {
       expect(answers).toEqual([])
       expect(lines.length).toBe(1)
       expect(lines[0]).toContain(`announce_${kind}`)
+    })
+  }
+
+  const servers: readonly [string, (request: IncomingMessage, response: ServerResponse) => void][] = [
+    ["hears it", (_, response) => response.end(JSON.stringify(ANSWER))],
+    ["hangs", () => undefined],
+    ["is gone", (request) => request.socket.destroy()],
+  ]
+  for (const [what, respond] of servers) {
+    test(`says a last word once, and is done whether the boot server ${what} or not`, async () => {
+      const { announcer, requests } = await scene(respond)
+      await until(() => requests() >= 1)
+      const started = monotonicMs()
+      let done = 0
+      announcer.sayLast(() => {
+        done += 1
+      })
+      await until(() => done > 0)
+      expect(monotonicMs() - started).toBeLessThan(QUICK.announce_timeout_ms + 1_000)
+      const heard = requests()
+      announcer.announceSoon()
+      await sleep(5 * QUICK.announce_ms)
+      expect([requests(), done]).toEqual([heard, 1])
     })
   }
 })

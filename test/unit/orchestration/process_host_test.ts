@@ -4,18 +4,20 @@
  */
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
+import { createServer as createHTTPServer } from "node:http"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { pino } from "pino"
 import { afterEach, describe, expect, test } from "vitest"
+import { isHealthy } from "../../../appliance/gateway/status_document.ts"
 import { ORCHESTRATION_LIMITS } from "../../../appliance/orchestration/limits.ts"
 import { type HostOptions, ProcessHost, type Reply } from "../../../appliance/orchestration/process_host.ts"
 import { monotonicMs } from "../../../appliance/orchestration/system_ports.ts"
 import { COMMAND_HEADER_BYTES, CommandCode, ResultKind } from "../../../appliance/state_machine/command.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
-import { CLUSTER_LIMITS, PROCESS_LIMITS } from "../../../appliance/types/limits.ts"
+import { CLUSTER_LIMITS, PROCESS_LIMITS, type ProcessLimits } from "../../../appliance/types/limits.ts"
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -32,8 +34,11 @@ const LIMITS = {
 const CLUSTER_ID = "c1".repeat(16)
 const PATIENCE_MS = 20_000
 
+type Line = { readonly msg: string; readonly level: number; readonly [field: string]: unknown }
+
 type Node = {
   readonly host: ProcessHost
+  readonly lines: Line[]
   readonly replies: Reply[]
   readonly ended: number[]
   readonly directory: string
@@ -75,11 +80,19 @@ async function membersOf(count: number): Promise<Member[]> {
 async function startNode(
   members: readonly Member[],
   slot: number,
-  change: { readonly directory?: string; readonly token?: string } = {},
+  change: {
+    readonly directory?: string
+    readonly token?: string
+    readonly bootServer?: string
+    readonly processLimits?: ProcessLimits
+  } = {},
 ): Promise<Node> {
   const directory = change.directory ?? mkdtempSync(join(tmpdir(), "mandala-host-"))
   const replies: Reply[] = []
   const ended: number[] = []
+  const lines: Line[] = []
+  // Proof: pino writes objects with a message and a level, and the rest is looked at field by field.
+  const write = (line: string): void => void lines.push(JSON.parse(line) as Line)
   const options: HostOptions = {
     config: {
       cluster_id: CLUSTER_ID,
@@ -93,7 +106,7 @@ async function startNode(
       voters: members.length,
       size: "small",
       formation_token: change.token ?? "f".repeat(32),
-      boot_server: "",
+      boot_server: change.bootServer ?? "",
       members,
     },
     slot,
@@ -103,10 +116,10 @@ async function startNode(
     ports: { replica: members[slot]?.replica_port ?? 0, data: 0, api: 0 },
     version: "0.0.0",
     limits: LIMITS,
-    processLimits: PROCESS_LIMITS,
+    processLimits: change.processLimits ?? PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: directory,
-    log: pino({ level: "silent" }),
+    log: pino({ level: "info" }, { write }),
     onEnd: (code) => ended.push(code),
   }
   const host = new ProcessHost(options)
@@ -116,7 +129,7 @@ async function startNode(
   }
   const started = await host.start(sink)
   expect(started.ok).toBe(true)
-  const node = { host, replies, ended, directory }
+  const node = { host, lines, replies, ended, directory }
   nodes.push(node)
   return node
 }
@@ -251,6 +264,112 @@ describe("three hosts", () => {
     const fresh = await startNode(moved, 0)
     await until(() => zombie.ended.length > 0 || fresh.ended.length > 0, "one of the two ends")
     expect([...zombie.ended, ...fresh.ended]).toEqual([75])
+  })
+})
+
+describe("a flipped bit", () => {
+  /** In the last page, which these few keys never reach. */
+  function flip({ host }: Node): number {
+    const { arena, pages } = host.stateMachine
+    arena[arena.length - 5] = (arena[arena.length - 5] ?? 0) ^ 0x10
+    return pages.count - 1
+  }
+
+  test("in a backup is found, named and made good; one too many ends the process, which says so", async () => {
+    const words: string[] = []
+    const server = createHTTPServer((request, response) => {
+      let body = ""
+      request.on("data", (chunk: Buffer) => {
+        body += chunk.toString()
+      })
+      request.on("end", () => {
+        words.push(String(JSON.parse(body)["status"]))
+        response.end(JSON.stringify({ cluster_id: CLUSTER_ID, generation: 1, members: [] }))
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const address = server.address()
+    const bootServer = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`
+    const processLimits = { ...PROCESS_LIMITS, checkpoint_ms: 300, checkpoint_soon_ms: 100, memory_faults_max: 2 }
+    const members = await membersOf(3)
+    const before = await Promise.all(
+      [0, 1, 2].map((slot) => startNode(members, slot, { processLimits, ...(slot === 2 ? { bootServer } : {}) })),
+    )
+    const [primary, other, victim] = before
+    expect(primary !== undefined && other !== undefined && victim !== undefined).toBe(true)
+    if (primary === undefined || other === undefined || victim === undefined) {
+      return
+    }
+    await until(() => before.every(isMember), "all three are members")
+    const session = await register(primary)
+    await write(primary, session, 1, "one")
+    await until(() => victim.host.info().checkpoint.certified_op > 0, "a checkpoint is certified")
+
+    const page = flip(victim)
+    await until(() => victim.host.info().memory_faults.faults === 1, "the fault is found")
+    await until(() => isMember(victim) && !victim.host.info().checkpoint.is_torn, "it is made good")
+    const first = page * 4_096
+    const where = { page, byte_first: first, byte_last: first + 4_095, table: "kv slabs" }
+    expect(victim.host.info().memory_faults).toEqual({
+      faults: 1,
+      faults_max: 2,
+      last_fault: { kind: "page", ...where },
+    })
+    expect(victim.lines.filter(({ msg }) => msg === "memory_fault")).toMatchObject([
+      { level: 50, machine: "m2", slot: 2, kind: "page", ...where, count: 1, count_max: 2 },
+    ])
+    const alarms = ({ host }: Node): string[] => host.info().alarms.map(({ kind }) => kind)
+    await until(() => alarms(victim).join() === "memory_fault", "that it had one stays an alarm, and no other does")
+    await until(() => alarms(primary).length === 0, "the others have none")
+    expect(await read(victim)).toBe("one")
+
+    flip(victim)
+    await until(() => victim.ended.length > 0, "the process ends")
+    expect(victim.ended).toEqual([76])
+    expect(words.at(-1)).toBe("quarantined")
+    expect(victim.lines.filter(({ level }) => level === 60)).toMatchObject([{ exit_code: 76 }])
+    expect(await read(other)).toBe("one")
+    await write(other, session, 2, "two")
+    server.closeAllConnections()
+    server.close()
+  })
+
+  test("in the primary: another takes over, and it comes back with what was acknowledged", async () => {
+    const members = await membersOf(3)
+    const nodes = await Promise.all([0, 1, 2].map((slot) => startNode(members, slot)))
+    await until(() => nodes.every(isMember), "all three are members")
+    const [primary, other] = nodes
+    if (primary === undefined || other === undefined) {
+      return
+    }
+    const session = await register(other)
+    await write(other, session, 1, "one")
+    flip(primary)
+    await until(() => primary.host.info().checkpoint.is_torn, "it is found")
+    // Its copy does not count, and it answers nothing.
+    expect(primary.host.info().members[0]?.holds_state).toBe(false)
+    expect(isHealthy(primary.host.info())).toBe(false)
+    await until(() => other.host.info().view > 0 && isMember(other), "the others go on")
+    await write(other, session, 2, "two")
+    await until(() => isMember(primary) && !primary.host.info().checkpoint.is_torn, "it copied the state")
+    expect(await read(primary)).toBe("two")
+    expect(primary.host.info().copies).toBe(3)
+  })
+
+  test("in the only machine: it stops and says so, and what it held can be salvaged, marked as torn", async () => {
+    const members = await membersOf(1)
+    const node = await startNode(members, 0)
+    await until(() => isMember(node), "it is a member")
+    const session = await register(node)
+    await write(node, session, 1, "alone")
+    flip(node)
+    await until(() => node.host.outage() !== undefined, "nothing is answered any more")
+    expect(node.host.info().alarms.map(({ kind }) => kind)).toEqual(["quorum_lost", "memory_fault"])
+    const salvage = node.host.salvage(false)
+    expect(salvage.ok).toBe(true)
+    const piece = salvage.ok ? salvage.value.next() : undefined
+    expect(piece?.kind === "lines" ? piece.text : "").toMatch(/"torn":true,"note":".*its memory was found to be wrong/)
+    expect(node.ended).toEqual([])
   })
 })
 

@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from "vitest"
 import { QuorumWatch, type QuorumSight } from "../../../appliance/orchestration/quorum_watch.ts"
 
 const GRACE_MS = 750
-const WELL: QuorumSight = { voters: 3, live: 3, copies: 3, isStandbyMissing: false, holdsState: true }
+const WELL: QuorumSight = { voters: 3, live: 3, copies: 3, isStandbyMissing: false, isMember: true }
 
 let lines: string[] = []
 let watch: QuorumWatch
@@ -60,7 +60,7 @@ test("a link that breaks and comes back is no outage", () => {
 })
 
 test("who has just become a member waits to hear the others say that they are", () => {
-  const blank: QuorumSight = { ...WELL, live: 0, copies: 0, holdsState: false }
+  const blank: QuorumSight = { ...WELL, live: 0, copies: 0, isMember: false }
   for (let now = 0; now <= 5_000; now += 10) {
     watch.observe(now, blank)
   }
@@ -74,7 +74,7 @@ test("who has just become a member waits to hear the others say that they are", 
 })
 
 test("one voter: the margin is 0 and there is one copy, both said; a silent standby is an outage at once", () => {
-  const one: QuorumSight = { voters: 1, live: 1, copies: 1, isStandbyMissing: false, holdsState: true }
+  const one: QuorumSight = { voters: 1, live: 1, copies: 1, isStandbyMissing: false, isMember: true }
   watch.observe(0, one)
   expect([watch.margin, kinds(), watch.outage]).toEqual([0, ["quorum_margin_0", "copies_1"], undefined])
   watch.observe(10, { ...one, copies: 2 })

@@ -138,8 +138,8 @@ scenario({
     script.deliver("probe 2→*")
     script.deliver("probe_ok *→2")
     script.expect(2, "recovering (checkpoint)")
-    script.say(`It asks for the digests of the last checkpoint's pages. That was before the first write, so no page differs,
-      and the rest comes from the log.`)
+    script.say(`It asks for the digests of the last checkpoint's pages. That was before the first write: no page
+      differs, and the rest comes from the log.`)
     script.deliver("get_checkpoint 2→*")
     script.deliver("checkpoint_chunk *→2")
     script.expect(2, "recovering (recovery)")

@@ -2140,10 +2140,11 @@ export class Replica {
       this.#refuseWaiting()
       this.#status = "state_transfer"
       this.#startTransfer(this.#anotherSlot())
-    } else if (this.#status === "recovering") {
+    } else if (this.#status === "recovering" && this.#phase !== "epoch") {
       this.#clearTarget()
       this.#beginCopyingAnew()
     } else {
+      // What an epoch begins with stays wanted, and so does the log of a view.
       this.#continueInstall()
     }
   }

@@ -1,4 +1,4 @@
-/** What a machine says when checkpoints don't become certified: after a while, with what to do, once. Plane: control. */
+/** What a machine says when checkpoints don't become certified: after a while, what to do, once. Plane: control. */
 import { beforeEach, expect, test } from "vitest"
 import { LINE_COLUMNS_MAX } from "../../../appliance/cli/limits.ts"
 import { type CheckpointSight, CheckpointWatch } from "../../../appliance/orchestration/checkpoint_watch.ts"

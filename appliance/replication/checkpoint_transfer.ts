@@ -194,6 +194,10 @@ export class CheckpointReceiver {
     if (this.#tableLeft > 0 || window >= this.#shape.windows || this.#isDone[place] === 1) {
       return false
     }
+    if (this.#isCompared[window] === 0) {
+      // Asked for before the donor's image moved on: which pages of the window differ from this one is not known yet.
+      return false
+    }
     let at = 0
     let isNew = false
     for (let bit = 0; bit < this.#shape.windowPages; bit += 1) {

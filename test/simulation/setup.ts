@@ -55,6 +55,8 @@ export function drawSetup(random: PRNG, mode: Mode, voters: number | undefined):
       log_bytes: (pipeline + control + 2) * SIMULATED_LIMITS.batch_bytes_max + random.below(4) * 256,
       checkpoint_ops: random.between(2, pipeline + control),
       checkpoint_bytes: random.between(1, 2) * SIMULATED_LIMITS.batch_bytes_max,
+      // Windows of one page, or of several.
+      chunk_bytes: SIMULATED_LIMITS.chunk_bytes * pick(random, [1, 2, 4]),
     },
     losesMajority: random.chance(1, 10),
   }

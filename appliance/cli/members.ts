@@ -215,7 +215,7 @@ const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
   { header: "BOOT NONCE", cell: (member) => numberAt(member, "boot_nonce")?.toString(16).padStart(8, "0") ?? "-" },
   { header: "INCARNATION", cell: (member) => show(member, "incarnation") },
   { header: "LAG", cell: (member) => show(member, "lag_ops") },
-  { header: "CHECKPOINT", cell: checkpointText },
+  { header: "UNCERTIFIED", cell: uncertifiedText },
   { header: "LAST CONTACT", cell: (member) => contactText(member) },
 ]
 
@@ -249,9 +249,9 @@ function safetyText(document: JSONObject): string {
   return `epoch ${show(cluster, "epoch")}: ${what}\n`
 }
 
-/** What it reported last to the machine that was asked: those of one op that differ are what a dispute is about. */
-function checkpointText(member: JSONObject): string {
-  const checkpoint = objectAt(member, "checkpoint")
+/** The checkpoint that it reports: those of one op whose roots differ are what a dispute is about. */
+function uncertifiedText(member: JSONObject): string {
+  const checkpoint = objectAt(member, "uncertified")
   return checkpoint === undefined ? "-" : `${show(checkpoint, "op")} ${rootText(checkpoint, "root")}`
 }
 

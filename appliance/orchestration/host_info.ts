@@ -29,8 +29,8 @@ export type HostMember = {
   readonly lag_ops: number | null
   /** Milliseconds since this machine last heard of it; 0 for itself, null for never. */
   readonly last_contact_ms: number | null
-  /** The newest checkpoint that it reported to this machine before it was certified; null for none. */
-  readonly checkpoint: { readonly op: number; readonly root: string } | null
+  /** The newest checkpoint that it reported to this machine, as long as it is not certified; null for none. */
+  readonly uncertified: { readonly op: number; readonly root: string } | null
 }
 
 /** The state as pages: what of it is certified, what has changed since, and whether it is being looked after. */

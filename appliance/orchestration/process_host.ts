@@ -453,6 +453,7 @@ export class ProcessHost {
     const heardAt = this.links.heardAt(slot)
     const role = this.#roleOf(slot)
     const entry = entryAt(replica.cv, slot)
+    const checkpoint = replica.checkpointOf(slot)
     return {
       slot,
       name: this.#names[slot] ?? "",
@@ -467,7 +468,7 @@ export class ProcessHost {
       incarnation: role === "voter" ? incarnationOf(entry) : 0,
       holds_state: isSelf ? this.#holdsState() : this.links.holdsState(slot),
       lag_ops: replica.lagOf(slot) ?? null,
-      checkpoint: replica.checkpointOf(slot) ?? null,
+      uncertified: checkpoint !== undefined && checkpoint.op > replica.certifiedOp ? checkpoint : null,
       last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
     }
   }

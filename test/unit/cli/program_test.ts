@@ -228,7 +228,7 @@ test("status of a machine that waits for a copy", async () => {
 
 const MEMBERS_TEXT = `generation -, epoch 2, quorum margin 0, copies 2, certified op 10 (01234567)
 
-SLOT   MACHINE   ADDRESS          ROLE   BOOT NONCE   INCARNATION   LAG   CHECKPOINT    LAST CONTACT
+SLOT   MACHINE   ADDRESS          ROLE   BOOT NONCE   INCARNATION   LAG   UNCERTIFIED   LAST CONTACT
 0      m0        10.0.0.10:7400   -      -            -             -     12 aaaaaaaa   never
 1      m1        10.0.0.11:7400   -      -            -             -     -             0.0s
 `
@@ -236,8 +236,8 @@ SLOT   MACHINE   ADDRESS          ROLE   BOOT NONCE   INCARNATION   LAG   CHECKP
 test("members: what each reported last, so that a dispute can be seen", async () => {
   const [one, two] = [{ ...STATUS.cluster.members[0], name: "m0" }, STATUS.cluster.members[1]]
   const members = [
-    { ...one, checkpoint: { op: 12, root: "a".repeat(32) } },
-    { ...two, checkpoint: null, is_primary: false },
+    { ...one, uncertified: { op: 12, root: "a".repeat(32) } },
+    { ...two, uncertified: null, is_primary: false },
   ]
   const endpoint = await serve(json(200, { ...STATUS, cluster: { ...STATUS.cluster, members } }))
   expect(await run(["members", "--endpoint", endpoint])).toEqual({ code: 0, out: MEMBERS_TEXT, err: "", calls: [] })

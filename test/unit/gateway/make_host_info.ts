@@ -86,7 +86,7 @@ export function makeMember(change: Partial<HostMember>): HostMember {
     holds_state: false,
     lag_ops: null,
     last_contact_ms: null,
-    checkpoint: null,
+    uncertified: null,
     ...change,
   }
 }

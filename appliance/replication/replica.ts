@@ -327,6 +327,8 @@ export class Replica {
   /** When somebody last copied from here, and since when somebody asks in vain. */
   #readAt = Number.NEGATIVE_INFINITY
   #refusedSince = Number.POSITIVE_INFINITY
+  /** When each slot last asked for a piece of the state. */
+  readonly #copiesAt: Float64Array
   /** As the primary: checkpoints in a row during which somebody copied, here or, by their word, elsewhere. */
   #readRounds = 0
   #isReadElsewhere = false
@@ -377,6 +379,7 @@ export class Replica {
     this.#started = new Uint8Array(slots)
     this.#toldAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#askedNonce = new Float64Array(slots)
+    this.#copiesAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#claimed = new Float64Array(slots)
     this.#heardAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#viewChangeMs = options.processLimits.view_change_ms
@@ -1869,9 +1872,12 @@ export class Replica {
       return
     }
     this.#readAt = this.#now
+    this.#copiesAt[from] = this.#now
     this.#machine.pages.hold(true)
+    // Where more than two are needed to certify, two that agree are enough to copy from.
+    const isConfirmed = this.#image.op === this.#checkpoints.own?.op && this.#isConfirmed()
     const isCertified = this.#image.op === this.certifiedOp && this.#image.root === this.certifiedRoot
-    if (!this.#mayHandOut(isCertified)) {
+    if (!this.#mayHandOut(isCertified || isConfirmed)) {
       this.#send(from, { type: "checkpoint_gone", nonce, ...this.#envelope() })
       return
     }
@@ -1904,6 +1910,9 @@ export class Replica {
       this.#sendCheckpointOk(this.primary, this.#checkpoints.certified, true)
     }
     this.#refusedSince = Math.min(this.#refusedSince, this.#now)
+    if (this.#mayBeCertified()) {
+      return false
+    }
     if (this.#image.isLocal && isWhole && this.#image.root !== undefined) {
       return true
     }
@@ -1917,6 +1926,23 @@ export class Replica {
     }
     // Of a certified one that is not whole, what is there is of use.
     return isCertified
+  }
+
+  /**
+   * With this one, f + 1 voters are about that do not copy: they certify a checkpoint, or find that they differ (rule
+   * 22b). A copy of this machine's own state meanwhile would make a majority of what may be wrong.
+   */
+  #mayBeCertified(): boolean {
+    const silentMs = this.#process.transfer_silent_ms
+    const others = this.#peers.filter((slot) => {
+      const isHeard = this.#now - this.heardAt(slot) < silentMs
+      return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
+    })
+    return others.length >= this.#faults && this.#faults > 0 && !this.#isConfirmed()
+  }
+
+  #isConfirmed(): boolean {
+    return this.#checkpoints.isConfirmed(this.slot, this.#peers)
   }
 
   #onCheckpointGone(message: MessageOf<"checkpoint_gone">): void {
@@ -3326,6 +3352,7 @@ export class Replica {
     this.#checkpointSaidAt = other.#checkpointSaidAt
     this.#readAt = other.#readAt
     this.#refusedSince = other.#refusedSince
+    this.#copiesAt.set(other.#copiesAt)
     this.#readRounds = other.#readRounds
     this.#isReadElsewhere = other.#isReadElsewhere
     this.#heardAt.set(other.#heardAt)
@@ -3423,6 +3450,7 @@ export class Replica {
     sink("checkpointSaidAt", since(this.#checkpointSaidAt))
     sink("readAt", since(this.#readAt))
     sink("refusedSince", since(this.#refusedSince))
+    sink("copiesAt", Array.from(this.#copiesAt, since))
     sink("readRounds", this.#readRounds)
     sink("isReadElsewhere", this.#isReadElsewhere)
     sink("heardAt", Array.from(this.#heardAt, since))
@@ -3466,11 +3494,15 @@ export class Replica {
     this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
     this.#readAt = Number.NEGATIVE_INFINITY
     this.#refusedSince = Number.POSITIVE_INFINITY
+    this.#copiesAt.fill(Number.NEGATIVE_INFINITY)
   }
 }
 
 /** What the primary prepares of its own accord: it answers nobody. */
 const CONTROL_PULSE: QueuedRequest = { from: -1, operation: Operation.pulse, session: 0, request: 0 }
+
+/** Who asked for a state counts as one that has none for so many times the patience with a silent donor. */
+const COPIER_SILENCES = 5
 
 /** A piece of a checkpoint is large: it is asked for again after so many times what other messages get. */
 const PIECE_RETRIES = 4

@@ -20,6 +20,7 @@ import {
 } from "./limits.ts"
 import { bootProcess, describe, type Process } from "./machine.ts"
 import { Membership } from "./membership.ts"
+import { MemoryFaults } from "./memory_faults.ts"
 import { CLIENT_MASK, codeOf, keep } from "./message_kinds.ts"
 import { type Flight, Network } from "./network.ts"
 import { drawSetup, type Mode, type Setup, Stream, streamSeed } from "./setup.ts"
@@ -29,6 +30,7 @@ export type ClusterOptions = {
   readonly mode: Mode
   readonly voters?: number | undefined
   readonly trace?: ((line: string) => void) | undefined
+  readonly memoryFaults?: boolean | undefined
 }
 
 const NEVER = Number.POSITIVE_INFINITY
@@ -45,6 +47,7 @@ export class Cluster {
   readonly actions: Record<string, number> = {}
   readonly totals = { view_changes: 0, recoveries: 0, checkpoints: 0, fenced: 0, stale: 0, crashes: 0 }
   readonly membership: Membership
+  readonly memory: MemoryFaults | undefined
   now = 0
   events = 0
   /** The last to hand out a part of a checkpoint, and when. */
@@ -73,13 +76,19 @@ export class Cluster {
     const { limits, machines, clients } = this.setup
     this.trace = new EventTrace(options.trace)
     this.history = new History(limits.sessions_max)
-    this.#checker = new Checker(this.history, limits)
+    this.memory = options.memoryFaults === true ? new MemoryFaults(memoryRandom(options.seed), limits) : undefined
+    this.#checker = new Checker(this.history, limits, this.memory)
     this.network = new Network({ random: new PRNG(streamSeed(options.seed, Stream.network)), limits })
     this.#replicaRandom = new PRNG(streamSeed(options.seed, Stream.replicas))
     this.#clientRandom = new PRNG(streamSeed(options.seed, Stream.clients))
     this.#bootAt = new Float64Array(limits.slots_max).fill(NEVER)
     this.membership = new Membership(
-      { at: (slot) => this.at(slot), processes: () => this.#processes, now: () => this.now },
+      {
+        at: (slot) => this.at(slot),
+        processes: () => this.#processes,
+        now: () => this.now,
+        isWell: (slot) => this.memory?.isVictimSlot(slot) !== true,
+      },
       { slots: limits.slots_max, founders: this.setup.voters },
     )
     this.#deaths = new Uint32Array(limits.slots_max)
@@ -253,8 +262,32 @@ export class Cluster {
     } else if (message.type === "checkpoint_chunk") {
       this.donor = { slot: message.from, at: this.now }
     }
-    process.replica.receive(message)
-    this.#after(process)
+    this.#do(process, () => process.replica.receive(message))
+  }
+
+  /** A bit of a machine that may be lost as well. */
+  flipBit(): void {
+    const { memory } = this
+    if (memory === undefined) {
+      return
+    }
+    memory.look(this.now)
+    const candidates = this.#processes.filter((process) => {
+      const { status, isTorn, counters } = process.replica
+      const isMember = status === "normal" && !isTorn && !process.hasTwin
+      // A state that was frozen for somebody who has no other choice is beyond the promise, as in memory_faults.ts.
+      const isFrozen = counters.checkpoints_local > 0 && process.stateMachine.pages.pending > 0
+      return isMember && !isFrozen && this.membership.mayCrash(process.slot)
+    })
+    if (memory.flip(candidates, this.now)) {
+      this.count("flip")
+    }
+  }
+
+  /** Nobody's memory is wrong. */
+  isMemoryRight(): boolean {
+    this.memory?.look(this.now)
+    return this.memory === undefined || this.memory.isQuiet
   }
 
   // ---------------------------------------------------------------- liveness
@@ -373,6 +406,7 @@ export class Cluster {
   }
 
   #remove(process: Process): void {
+    this.memory?.forget(process)
     this.#processes = this.#processes.filter((other) => other !== process)
     this.#addCounters(process)
   }
@@ -398,8 +432,22 @@ export class Cluster {
     this.events += 1
     this.advanceClock(process)
     this.trace.note(Kind.tick, process.id, this.now, 0)
-    process.replica.tick(Math.floor(process.clock))
-    this.#after(process)
+    this.#do(process, () => process.replica.tick(Math.floor(process.clock)))
+  }
+
+  /** One event of a process; an assertion that stops one with a flipped bit is its death. */
+  #do(process: Process, event: () => void): void {
+    const wasTorn = process.replica.isTorn
+    try {
+      event()
+    } catch (error) {
+      if (this.memory?.isStop(process, error) !== true) {
+        throw error
+      }
+      this.crash(process.slot, this.now + 100)
+      return
+    }
+    this.#after(process, wasTorn)
   }
 
   /** Whom a message to the slot reaches: of two processes mostly the younger, sometimes the older. */
@@ -417,15 +465,25 @@ export class Cluster {
   }
 
   /** After every event of a process: what it did is checked, what it says is sent. */
-  #after(process: Process): void {
+  #after(process: Process, wasTorn: boolean): void {
     const hasCommitted = this.#checker.check(process)
+    if (this.memory?.check(process, this.now) === true) {
+      this.#checker.checkArena(process)
+    }
     const { replica, slot } = process
     if (hasCommitted) {
       this.trace.note(Kind.commit, process.id, replica.commit, replica.view)
     }
     this.#noteStanding(process)
     for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
-      this.#send(process, out.to, out.message)
+      if (this.memory?.mayAnswer(process, out.message, wasTorn) !== false) {
+        this.#send(process, out.to, out.message)
+      }
+    }
+    if (replica.status === "quarantined") {
+      // Its machine is switched off, and another one takes its place.
+      this.crash(slot, this.now + 500)
+      return
     }
     if (replica.counters.outbox_dropped > 0) {
       throw new Violation(`slot ${slot}: one event left more messages than the outbox holds`)
@@ -516,6 +574,10 @@ export class Cluster {
       }
     }
   }
+}
+
+function memoryRandom(seed: number): PRNG {
+  return new PRNG(streamSeed(seed, Stream.memory))
 }
 
 function brief(message: Message): string {

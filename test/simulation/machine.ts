@@ -43,6 +43,8 @@ export type Process = {
   pausedUntil: number
   /** Milliseconds that every message to it takes longer. */
   slowMs: number
+  /** Convictions that were noted (memory_faults.ts). */
+  faults_seen: number
 }
 
 export function bootProcess(options: {
@@ -95,6 +97,7 @@ export function bootProcess(options: {
     tickMs: TICK_MS,
     pausedUntil: 0,
     slowMs: 0,
+    faults_seen: 0,
   }
 }
 

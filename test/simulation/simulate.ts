@@ -20,6 +20,7 @@ import {
   SAFETY_MS_MIN,
   SEALED_MS,
 } from "./limits.ts"
+import type { FaultTotals } from "./memory_faults.ts"
 import { QUIET } from "./network.ts"
 import { type Mode, Stream, streamSeed } from "./setup.ts"
 import { type Driver, Swarm } from "./swarm.ts"
@@ -29,6 +30,8 @@ export type SimulationOptions = {
   readonly mode: Mode
   /** Instead of what the seed draws: 1, 3, 5 or 7. */
   readonly voters?: number | undefined
+  /** Bits flip in the memory of one machine at a time, too. */
+  readonly memoryFaults?: boolean | undefined
   /** The phase with faults ends at this event: the shortest failing prefix is the smallest that still fails. */
   readonly eventsMax?: number | undefined
   readonly trace?: ((line: string) => void) | undefined
@@ -36,9 +39,10 @@ export type SimulationOptions = {
 
 /**
  * Why a run may end without the convergence of every member of its core: nobody's, for there is no majority; or without
- * one that is cut off from the primary, which is outside the core.
+ * one that is cut off from the primary, which is outside the core. Or without more: the only state that a machine could
+ * copy for long was one with a flipped bit.
  */
-export type Excuse = "majority_lost" | "primary_out_of_reach"
+export type Excuse = "majority_lost" | "primary_out_of_reach" | "only_copy_wrong"
 
 export type SimulationResult = {
   readonly seed: number
@@ -67,6 +71,8 @@ export type SimulationResult = {
   readonly evicted_wrongly: number
   /** How often each fault was injected, and what became of messages. */
   readonly faults: Readonly<Record<string, number>>
+  /** How flipped bits ended; undefined without them. */
+  readonly memory: FaultTotals | undefined
   /** Hash of every event: equal for equal seeds, or the simulator is not deterministic. */
   readonly trace_digest: string
 }
@@ -114,6 +120,13 @@ class Run {
       if (cluster.now % FAULT_MS === 0 || this.#options.mode === "hold_back") {
         this.#driver.step()
       }
+      if (cluster.now % FAULT_MS === 0) {
+        cluster.flipBit()
+      }
+    }
+    if (cluster.memory?.isSpread === true) {
+      this.excuse = "only_copy_wrong"
+      return
     }
     this.#driver.end()
     const isBetween = cluster.membership.isChanging() || !cluster.membership.isSettled()
@@ -127,7 +140,7 @@ class Run {
 
   #isSafetyOver(): boolean {
     const cluster = this.#cluster
-    if (cluster.events >= (this.#options.eventsMax ?? EVENTS_MAX)) {
+    if (cluster.events >= (this.#options.eventsMax ?? EVENTS_MAX) || cluster.memory?.isSpread === true) {
       return true
     }
     return cluster.now >= SAFETY_MS_MAX || (cluster.now >= SAFETY_MS_MIN && hasReached(cluster))
@@ -218,7 +231,7 @@ class Run {
     for (const client of cluster.clients) {
       client.stop()
     }
-    this.#await(core, () => cluster.divergence(core, true) === undefined)
+    this.#await(core, () => cluster.divergence(core, true) === undefined && cluster.isMemoryRight())
     if (cluster.outOfReach >= 0) {
       this.excuse = "primary_out_of_reach"
     }
@@ -229,6 +242,10 @@ class Run {
     const end = cluster.now + LIVENESS_MS_MAX
     while (cluster.now < end) {
       cluster.step()
+      if (cluster.memory?.isSpread === true) {
+        this.excuse = "only_copy_wrong"
+        return
+      }
       if (cluster.now % FAULT_MS === 0 && isDone()) {
         return
       }
@@ -286,6 +303,7 @@ function resultOf(
     evicted: sum((client) => client.counts.evicted),
     evicted_wrongly: sum((client) => client.counts.evicted_wrongly),
     faults: { ...cluster.actions, ...cluster.network.counts },
+    memory: cluster.memory?.totals,
     trace_digest: cluster.trace.digest(),
   }
 }

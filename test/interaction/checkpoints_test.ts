@@ -33,6 +33,29 @@ function certifyCheckpoint(script: Script, client: Client, slots: readonly numbe
   script.run(slots, "certify it", () => slots.every((slot) => script.replica(slot).certifiedOp === 5))
 }
 
+/** A bit of 2 flips in a page that has changed since the last checkpoint; then all apply op 5 and a write beyond it. */
+function flipBeforeCheckpoint(script: Script, a: Client): void {
+  script.briefly("0 1 2: commit x=north", () => {
+    a.set("x", "north", 0)
+    script.settle()
+    script.timeout(0, "commit")
+    script.settle()
+  })
+  script.flip(2, "north")
+  script.briefly("0 1 2: commit y=south, z=east, a checkpoint (op5) and v=west", () => {
+    for (const [key, value] of [
+      ["y", "south"],
+      ["z", "east"],
+      ["v", "west"],
+    ] as const) {
+      a.set(key, value, 0)
+      script.settle()
+    }
+    script.timeout(0, "commit")
+    script.settle([0, 1, 2], "checkpoint_ok *→*")
+  })
+}
+
 scenario({
   ...SMALL,
   name: "rule_22_certified",
@@ -107,25 +130,7 @@ scenario({
     somebody is wrong; what f + 1 agree on says who.`,
   play: (script) => {
     const a = script.client("a")
-    script.briefly("0 1 2: commit x=north", () => {
-      a.set("x", "north", 0)
-      script.settle()
-      script.timeout(0, "commit")
-      script.settle()
-    })
-    script.flip(2, "north")
-    script.briefly("0 1 2: commit y=south, z=east, a checkpoint (op5) and v=west", () => {
-      for (const [key, value] of [
-        ["y", "south"],
-        ["z", "east"],
-        ["v", "west"],
-      ] as const) {
-        a.set(key, value, 0)
-        script.settle()
-      }
-      script.timeout(0, "commit")
-      script.settle([0, 1, 2], "checkpoint_ok *→*")
-    })
+    flipBeforeCheckpoint(script, a)
     script.timeout(2, "checkpoint_ok")
     script.deliver("checkpoint_ok 2→0")
     script.timeout(0, "checkpoint_ok")
@@ -365,13 +370,17 @@ scenario({
     script.deliver(`checkpoint_chunk ${donor}→2`)
     script.say("The digests are right. Now a bit flips at the donor, in the very page that 2 lacks.")
     script.flip(donor, 2)
-    script.deliver(`get_checkpoint 2→${donor}`)
+    script.replay(`get_checkpoint 2→${donor}`)
     script.deliver(`checkpoint_chunk ${donor}→2`)
     script.expect(2, "state_transfer v0 op5 c5 torn certified op5")
+    script.hold(`get_checkpoint 2→${donor}`)
     script.run([2, other], "2 asks until it asks the other", () => !script.replica(2).isTorn)
     script.say("The donor finds by itself what is wrong with it.")
     script.timeout(donor, "get_checkpoint")
     script.expect(donor, "state_transfer v0 op5 c5 torn certified op5")
+    script.say("From then on it does not answer who asks for its state.")
+    script.deliver(`get_checkpoint 2→${donor}`)
+    script.expectNone(`checkpoint_chunk|checkpoint_gone ${donor}→2`)
   },
 })
 
@@ -525,5 +534,68 @@ scenario({
     a.retry(0)
     script.run([0, 1], "go on", () => a.answer !== undefined)
     script.expectAnswer(a, "ok")
+  },
+})
+
+scenario({
+  ...SMALL,
+  name: "rule_22c_torn_donor",
+  title: "A convicted machine is asked for its state",
+  prose: `2 was convicted, 1 has lost all that it had, and 0 is cut off. 1 can ask nobody but 2, which has nothing that could be
+    believed, and keeps it for itself however long it takes.`,
+  play: (script) => {
+    const a = script.client("a")
+    flipBeforeCheckpoint(script, a)
+    script.briefly("0 and 1 certify op5, and 2 is told", () => {
+      script.timeout(2, "checkpoint_ok")
+      script.timeout(1, "checkpoint_ok")
+      script.deliver("checkpoint_ok 1→0")
+      script.deliver("checkpoint_ok 0→2")
+      script.dropRest()
+    })
+    script.expect(2, "state_transfer v0 op6 c6 torn certified op5")
+    script.crash(1)
+    script.boot(1)
+    script.settle([0, 1, 2], "get_checkpoint *→*")
+    script.expect(1, "recovering (checkpoint)")
+    let ticks = 0
+    script.run([1, 2], "0 is cut off; 1 asks 2 again and again", () => {
+      ticks += 1
+      return ticks > 1_000
+    })
+    script.expect(1, "recovering (checkpoint)")
+    script.expect(2, "state_transfer v0 op6 c6 torn certified op5")
+  },
+})
+
+scenario({
+  ...SMALL,
+  name: "rule_22c_log_too_short",
+  title: "A donor's checkpoint is older than all that the receiver's log holds",
+  prose: `1 was cut off when op5 was certified, and that is the newest that it has. 2 has gone on with 0 and finds a flipped
+    bit. From what 1 gives it the log of 2 does not go on: it needs another, later checkpoint.`,
+  play: (script) => {
+    const a = script.client("a")
+    certifyCheckpoint(script, a, [0, 1, 2])
+    script.briefly("0 and 2 go on, until their logs begin after op5", () => {
+      for (let write = 1; script.replica(2).log.first <= 6; write += 1) {
+        a.set("x", String(write), 0)
+        script.run([0, 2], "answer", () => a.answer === "ok")
+      }
+    })
+    script.dropRest()
+    script.show(1, 2)
+    script.flip(2, 2)
+    script.briefly("2 finds it, and asks 1 by chance", () => {
+      for (let attempt = 0; attempt < 8 && script.count("get_checkpoint 2→1") === 0; attempt += 1) {
+        script.dropRest()
+        script.timeout(2, "get_checkpoint")
+      }
+    })
+    script.settle([1, 2])
+    script.expect(2, "state_transfer v0 op16 c15 torn")
+    script.say("It asks again until it asks 0.")
+    script.run([0, 2], "2 copies what 0 has", () => script.replica(2).status === "normal")
+    script.expect(2, "normal v0 op16 c15")
   },
 })

@@ -3024,10 +3024,15 @@ export class Replica {
     }
   }
 
-  /** Another voter than this replica, by chance; on the way into an epoch those whom it replaces have the state too. */
+  /**
+   * Who has the state, by chance: another voter, or the standby of a voter alone; on the way into an epoch anyone, since
+   * those whom it replaces have it too.
+   */
   #anotherSlot(): number {
-    const peer = this.#peers[this.#random() % Math.max(this.#peers.length, 1)]
-    return peer === undefined || this.#phase === "epoch" ? this.#anySlot() : peer
+    const isEntering = this.#status === "recovering" && this.#phase === "epoch"
+    const others = this.#peers.length > 0 ? this.#peers : this.#configuration.standbys.map((member) => member.slot)
+    const other = others[this.#random() % Math.max(others.length, 1)]
+    return isEntering || other === undefined || other === this.slot ? this.#anySlot() : other
   }
 
   /** Anyone but this replica, by chance; the last resort for what is committed. */

@@ -246,7 +246,11 @@ class Run {
         this.excuse = "only_copy_wrong"
         return
       }
-      if (cluster.now % FAULT_MS === 0 && isDone()) {
+      if (cluster.now % FAULT_MS !== 0) {
+        continue
+      }
+      cluster.memory?.look(cluster.now)
+      if (isDone()) {
         return
       }
     }

@@ -1875,7 +1875,9 @@ export class Replica {
     this.#copiesAt[from] = this.#now
     this.#machine.pages.hold(true)
     // Where more than two are needed to certify, two that agree are enough to copy from.
-    const isConfirmed = this.#image.op === this.#checkpoints.own?.op && this.#isConfirmed()
+    const { own } = this.#checkpoints
+    const isOwn = own?.op === this.#image.op && own.root === this.#image.root
+    const isConfirmed = isOwn && this.#isConfirmed()
     const isCertified = this.#image.op === this.certifiedOp && this.#image.root === this.certifiedRoot
     if (!this.#mayHandOut(isCertified || isConfirmed)) {
       this.#send(from, { type: "checkpoint_gone", nonce, ...this.#envelope() })

@@ -284,10 +284,9 @@ export class Cluster {
     }
   }
 
-  /** Nobody's memory is wrong. */
-  isMemoryRight(): boolean {
-    this.memory?.look(this.now)
-    return this.memory === undefined || this.memory.isQuiet
+  /** Nobody's memory is wrong; of who stays outside the core nothing is asked. */
+  isMemoryRight(core: readonly number[]): boolean {
+    return !core.some((slot) => this.memory?.isVictimSlot(slot) === true)
   }
 
   // ---------------------------------------------------------------- liveness

@@ -71,10 +71,6 @@ export class MemoryFaults {
     this.#noteRoot(0, "0".repeat(32))
   }
 
-  get isQuiet(): boolean {
-    return this.#victim === undefined
-  }
-
   isVictim(process: Process): boolean {
     return this.#victim?.process === process
   }

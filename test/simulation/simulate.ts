@@ -231,7 +231,7 @@ class Run {
     for (const client of cluster.clients) {
       client.stop()
     }
-    this.#await(core, () => cluster.divergence(core, true) === undefined && cluster.isMemoryRight())
+    this.#await(core, () => cluster.divergence(core, true) === undefined && cluster.isMemoryRight(core))
     if (cluster.outOfReach >= 0) {
       this.excuse = "primary_out_of_reach"
     }

@@ -327,7 +327,7 @@ export class Replica {
   /** When somebody last copied from here, and since when somebody asks in vain. */
   #readAt = Number.NEGATIVE_INFINITY
   #refusedSince = Number.POSITIVE_INFINITY
-  /** When each slot last asked for a piece of the state. */
+  /** When each slot last asked for a piece of the state, or to be let back in: until then it certifies nothing. */
   readonly #copiesAt: Float64Array
   /** As the primary: checkpoints in a row during which somebody copied, here or, by their word, elsewhere. */
   #readRounds = 0
@@ -1871,6 +1871,10 @@ export class Replica {
     if (this.#status === "recovering" || this.#isTorn) {
       return
     }
+    if (this.#now - this.#readAt >= COPIER_SILENCES * this.#process.transfer_silent_ms) {
+      // Whoever asked in vain then has found another donor.
+      this.#refusedSince = Number.POSITIVE_INFINITY
+    }
     this.#readAt = this.#now
     this.#copiesAt[from] = this.#now
     this.#machine.pages.hold(true)
@@ -1878,7 +1882,7 @@ export class Replica {
     const { own } = this.#checkpoints
     const isOwn = own?.op === this.#image.op && own.root === this.#image.root
     const isConfirmed = isOwn && this.#isConfirmed()
-    const isCertified = this.#image.op === this.certifiedOp && this.#image.root === this.certifiedRoot
+    const isCertified = this.#isCertified(this.#image)
     if (!this.#mayHandOut(isCertified || isConfirmed)) {
       this.#send(from, { type: "checkpoint_gone", nonce, ...this.#envelope() })
       return
@@ -1918,7 +1922,9 @@ export class Replica {
     if (this.#image.isLocal && isWhole && this.#image.root !== undefined) {
       return true
     }
-    if (this.#now - this.#refusedSince >= this.#process.transfer_silent_ms) {
+    // Not before the last checkpoint's root is known here: it may be the word that others wait for.
+    const isKnown = this.#image.root !== undefined
+    if (isKnown && this.#now - this.#refusedSince >= this.#process.transfer_silent_ms) {
       const checksum = this.log.checksum(this.#commit)
       assert(checksum !== undefined, "replica: the last committed entry has a checksum")
       this.#image.freezeLocally(this.#commit, checksum)
@@ -1972,9 +1978,12 @@ export class Replica {
       // Still torn: another donor is asked, with the next tick.
       return
     }
-    // Bytes that passed every digest and are still no arena of ours: a bug, not a fault of the network.
-    assert(this.#machine.restored(), "replica: a transferred arena is an arena")
-    assert(this.#machine.commit() === op, "replica: a transferred arena is at the op that was said")
+    const isArena = this.#machine.restored() && this.#machine.commit() === op
+    assert(isArena || !this.#isCertified({ op, root }), "replica: a certified arena is an arena at its op")
+    if (!isArena) {
+      // Nobody else has vouched for it: the donor's memory is wrong, and another is asked.
+      return
+    }
     this.#image.adopt(op, checksum, root)
     this.#checkpoints.take({ op, root })
     this.#isTorn = false
@@ -2128,6 +2137,10 @@ export class Replica {
       }
     }
     this.#tallyCheckpoints()
+  }
+
+  #isCertified(checkpoint: { readonly op: number; readonly root: Digest | undefined }): boolean {
+    return checkpoint.op === this.certifiedOp && checkpoint.root === this.certifiedRoot
   }
 
   /** Certified is what f + 1 voters report, and the synchronous standby where there is one (rule 22). */
@@ -2432,6 +2445,7 @@ export class Replica {
   #onRecovery(message: MessageOf<"recovery">): void {
     // The requester's vector was merged before this answer carries ours (rule 9).
     assert(entryAt(this.#cv, message.from) >= entryAt(message.cv, message.from), "replica: merge before answering")
+    this.#copiesAt[message.from] = this.#now
     if (this.#status !== "normal" || !this.#isVoter) {
       return
     }

@@ -87,7 +87,7 @@ export class Cluster {
         at: (slot) => this.at(slot),
         processes: () => this.#processes,
         now: () => this.now,
-        isWell: (slot) => this.memory?.isVictimSlot(slot) !== true,
+        isWell: (slot) => this.memory?.isVictim(this.at(slot)) !== true,
       },
       { slots: limits.slots_max, founders: this.setup.voters },
     )
@@ -286,7 +286,7 @@ export class Cluster {
 
   /** Nobody's memory is wrong; of who stays outside the core nothing is asked. */
   isMemoryRight(core: readonly number[]): boolean {
-    return !core.some((slot) => this.memory?.isVictimSlot(slot) === true)
+    return !core.some((slot) => this.memory?.isVictim(this.at(slot)) === true)
   }
 
   // ---------------------------------------------------------------- liveness

@@ -71,12 +71,8 @@ export class MemoryFaults {
     this.#noteRoot(0, "0".repeat(32))
   }
 
-  isVictim(process: Process): boolean {
-    return this.#victim?.process === process
-  }
-
-  isVictimSlot(slot: number): boolean {
-    return this.#victim?.process.slot === slot
+  isVictim(process: Process | undefined): boolean {
+    return process !== undefined && this.#victim?.process === process
   }
 
   /** An op was committed for the first time by anyone: the model follows. */

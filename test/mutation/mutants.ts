@@ -3,6 +3,8 @@
  * exactly once; when the source moves on, the gate says which patch no longer applies. Plane: control.
  */
 
+import type { CatcherName } from "./catchers.ts"
+
 export type Patch = { readonly file: string; readonly find: string; readonly replace: string }
 
 export type Mutant = {
@@ -11,7 +13,9 @@ export type Mutant = {
   readonly what: string
   readonly patches: readonly Patch[]
   /** The catcher that finds it soonest: what the bounded run uses. */
-  readonly quick: "scripted" | "exhaustive" | "hold_back" | "swarm"
+  readonly quick: CatcherName
+  /** It shows where a bit has flipped, or a checkpoint is made and copied: not what the adversary is for. */
+  readonly isOfCheckpoints?: true
 }
 
 const REPLICA = "appliance/replication/replica.ts"
@@ -334,12 +338,14 @@ export const MUTANTS: readonly Mutant[] = [
     what: "f equal roots certify a checkpoint (rule 22)",
     patches: [one("needed: this.#faults + 1, confirming })", "needed: Math.max(1, this.#faults), confirming })")],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "standby_uncounted",
     what: "a checkpoint is certified without the synchronous standby's word (rules 6, 22)",
     patches: [one("const confirming = isBound ? standby?.slot : undefined", "const confirming = undefined")],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "uncertified_handed_out",
@@ -351,6 +357,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "ring_overwritten",
@@ -362,12 +369,14 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "page_not_judged",
     what: "a clean page that is not as its digest says convicts nobody (rule 22a)",
     patches: [one("    if (page >= 0) {\n", "    if (page >= this.#limits.log_slots * 1_000) {\n")],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "root_not_judged",
@@ -376,12 +385,14 @@ export const MUTANTS: readonly Mutant[] = [
       one("if (!this.#isTorn && this.#checkpoints.isRefuted) {", "if (this.#isTorn && this.#checkpoints.isRefuted) {"),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "disputed_copied",
     what: "while voters differ, one side's own state is handed out and makes it a majority (rule 22b)",
     patches: [one("    if (this.#mayBeCertified()) {\n", "    if (this.#mayBeCertified() && this.#faults < 0) {\n")],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "torn_applies",
@@ -394,6 +405,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "torn_answers_reads",
@@ -406,6 +418,7 @@ export const MUTANTS: readonly Mutant[] = [
       one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n"),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "torn_primary_stays",
@@ -421,6 +434,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "torn_hands_out",
@@ -429,6 +443,7 @@ export const MUTANTS: readonly Mutant[] = [
       one('    if (this.#status === "recovering" || this.#isTorn) {', '    if (this.#status === "recovering") {'),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "never_quarantined",
@@ -440,6 +455,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "replay_skipped",
@@ -451,6 +467,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "log_too_short",
@@ -462,6 +479,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "pages_unverified",
@@ -474,6 +492,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "table_unverified",
@@ -486,6 +505,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
   {
     name: "window_uncompared",
@@ -498,6 +518,7 @@ export const MUTANTS: readonly Mutant[] = [
       ),
     ],
     quick: "scripted",
+    isOfCheckpoints: true,
   },
 ]
 

@@ -93,12 +93,10 @@ export class Checker {
     if (this.#memory?.isVictim(process) === true || process.replica.isTorn) {
       return
     }
-    const digest = crc32(process.stateMachine.arena)
-    const right = this.#memory?.digestAt(process.replica.commit)
-    if (right !== undefined && right !== digest) {
+    if (this.#memory?.isArenaRight(process) === false) {
       throw new Violation(`the arena is not what the committed ops make: ${describe(process)}`)
     }
-    this.#history.checkDigest(process.slot, process.replica.commit, digest)
+    this.#history.checkDigest(process.slot, process.replica.commit, crc32(process.stateMachine.arena))
   }
 
   #checkBounds(process: Process): void {

@@ -17,10 +17,11 @@ import {
   CLIENT_TICK_MS,
   CLIENT_UNKNOWN_MS,
   CLIENT_UNKNOWN_MS_DIRECT,
+  SIMULATED_PROCESS_LIMITS,
 } from "./limits.ts"
 import { bootProcess, describe, type Process } from "./machine.ts"
 import { Membership } from "./membership.ts"
-import { MemoryFaults } from "./memory_faults.ts"
+import { type Before, MemoryFaults } from "./memory_faults.ts"
 import { CLIENT_MASK, codeOf, keep } from "./message_kinds.ts"
 import { type Flight, Network } from "./network.ts"
 import { drawSetup, type Mode, type Setup, Stream, streamSeed } from "./setup.ts"
@@ -76,7 +77,7 @@ export class Cluster {
     const { limits, machines, clients } = this.setup
     this.trace = new EventTrace(options.trace)
     this.history = new History(limits.sessions_max)
-    this.memory = options.memoryFaults === true ? new MemoryFaults(memoryRandom(options.seed), limits) : undefined
+    this.memory = options.memoryFaults === true ? this.#memoryFaults() : undefined
     this.#checker = new Checker(this.history, limits, this.memory)
     this.network = new Network({ random: new PRNG(streamSeed(options.seed, Stream.network)), limits })
     this.#replicaRandom = new PRNG(streamSeed(options.seed, Stream.replicas))
@@ -110,6 +111,11 @@ export class Cluster {
         }),
       )
     }
+  }
+
+  #memoryFaults(): MemoryFaults {
+    const random = new PRNG(streamSeed(this.#options.seed, Stream.memory))
+    return new MemoryFaults({ random, limits: this.setup.limits, history: this.history })
   }
 
   // ---------------------------------------------------------------- what a driver asks
@@ -178,7 +184,9 @@ export class Cluster {
   /** An operator asks the primary for other voters. */
   reconfigure(voters: readonly number[], standbys: readonly number[]): void {
     const primary = this.primary()
-    if (primary === undefined) {
+    // An operator may name a machine whose memory is wrong; then it counts among the new epoch's f from the start.
+    const isOverrun = voters.length === 1 && this.memory?.isVictim(this.at(voters[0] ?? 0)) === true
+    if (primary === undefined || isOverrun) {
       return
     }
     this.membership.noteChange(voters)
@@ -259,6 +267,7 @@ export class Cluster {
     }
     if (message.type === "request" || message.type === "read") {
       this.#checker.noteAsked(message)
+      this.memory?.noteAsked(message)
     } else if (message.type === "checkpoint_chunk") {
       this.donor = { slot: message.from, at: this.now }
     }
@@ -271,22 +280,19 @@ export class Cluster {
     if (memory === undefined) {
       return
     }
-    memory.look(this.now)
+    memory.look()
     const candidates = this.#processes.filter((process) => {
-      const { status, isTorn, counters } = process.replica
-      const isMember = status === "normal" && !isTorn && !process.hasTwin
-      // A state that was frozen for somebody who has no other choice is beyond the promise, as in memory_faults.ts.
-      const isFrozen = counters.checkpoints_local > 0 && process.stateMachine.pages.pending > 0
-      return isMember && !isFrozen && this.membership.mayCrash(process.slot)
+      return process.replica.status !== "fenced" && !process.hasTwin && this.membership.mayCrash(process.slot)
     })
-    if (memory.flip(candidates, this.now)) {
-      this.count("flip")
+    const what = memory.flip(candidates, this.now)
+    if (what !== undefined) {
+      this.count(`flip in ${what}`)
     }
   }
 
   /** Nobody's memory is wrong; of who stays outside the core nothing is asked. */
   isMemoryRight(core: readonly number[]): boolean {
-    return !core.some((slot) => this.memory?.isVictim(this.at(slot)) === true)
+    return !core.some((slot) => this.memory?.isSick(this.at(slot)) === true)
   }
 
   // ---------------------------------------------------------------- liveness
@@ -386,6 +392,7 @@ export class Cluster {
       founders: this.setup.voters,
       mayFound: !this.#isFounded,
       limits: this.setup.limits,
+      processLimits: this.memory?.processLimits ?? SIMULATED_PROCESS_LIMITS,
       random: this.#replicaRandom,
       now: this.now,
     })
@@ -416,6 +423,7 @@ export class Cluster {
     this.totals.recoveries += counters.recoveries
     this.totals.checkpoints += counters.checkpoints_received
     this.totals.stale += counters.stale_incarnation
+    this.memory?.addCounters(process)
   }
 
   #tick(process: Process): void {
@@ -432,11 +440,12 @@ export class Cluster {
     this.advanceClock(process)
     this.trace.note(Kind.tick, process.id, this.now, 0)
     this.#do(process, () => process.replica.tick(Math.floor(process.clock)))
+    this.memory?.noteTick(process)
   }
 
   /** One event of a process; an assertion that stops one with a flipped bit is its death. */
   #do(process: Process, event: () => void): void {
-    const wasTorn = process.replica.isTorn
+    const before = { isTorn: process.replica.isTorn, commit: process.commit }
     try {
       event()
     } catch (error) {
@@ -446,7 +455,7 @@ export class Cluster {
       this.crash(process.slot, this.now + 100)
       return
     }
-    this.#after(process, wasTorn)
+    this.#after(process, before)
   }
 
   /** Whom a message to the slot reaches: of two processes mostly the younger, sometimes the older. */
@@ -464,7 +473,7 @@ export class Cluster {
   }
 
   /** After every event of a process: what it did is checked, what it says is sent. */
-  #after(process: Process, wasTorn: boolean): void {
+  #after(process: Process, before: Before): void {
     const hasCommitted = this.#checker.check(process)
     if (this.memory?.check(process, this.now) === true) {
       this.#checker.checkArena(process)
@@ -475,12 +484,13 @@ export class Cluster {
     }
     this.#noteStanding(process)
     for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
-      if (this.memory?.mayAnswer(process, out.message, wasTorn) !== false) {
+      if (this.memory?.maySay(process, out.message, before) !== false) {
         this.#send(process, out.to, out.message)
       }
     }
     if (replica.status === "quarantined") {
       // Its machine is switched off, and another one takes its place.
+      this.count("quarantined")
       this.crash(slot, this.now + 500)
       return
     }
@@ -573,10 +583,6 @@ export class Cluster {
       }
     }
   }
-}
-
-function memoryRandom(seed: number): PRNG {
-  return new PRNG(streamSeed(seed, Stream.memory))
 }
 
 function brief(message: Message): string {

@@ -80,9 +80,11 @@ export class Driver {
   session = 0
   request = 0
 
-  constructor(limits: ClusterLimits = SMALL_LIMITS) {
+  /** `pool` is the room for pages of a checkpoint that change, where it is not to be the usual. */
+  constructor(limits: ClusterLimits = SMALL_LIMITS, pool?: Uint8Array) {
     this.#reply = new Uint8Array(limits.read_reply_bytes_max)
-    this.machine = createStateMachine({ limits, arena: new Uint8Array(arenaBytes(limits)) })
+    const arena = new Uint8Array(arenaBytes(limits))
+    this.machine = createStateMachine({ limits, arena, ...(pool === undefined ? {} : { pool }) })
     this.session = Number(this.apply(Operation.register, new Uint8Array(16).fill(7))[0])
   }
 

@@ -200,8 +200,8 @@ function textOf(result: SearchResult): string {
       `${result.executions} events run on the production replica`,
     `states with a commit: ${reached.committed}, with a later view: ${reached.view_changed}, with a recovered ` +
       `machine: ${reached.recovered}, with a recovery after a commit: ${reached.recovered_after_commit}, with a ` +
-      `commit in a later view: ${reached.committed_in_later_view}, with a certified checkpoint: ${reached.certified}, ` +
-      `with one that was copied: ${reached.copied}`,
+      `commit in a later view: ${reached.committed_in_later_view}, with a certified checkpoint: ` +
+      `${reached.certified}, with one that was copied: ${reached.copied}`,
     end,
   ].join("\n")
 }

@@ -3041,8 +3041,8 @@ export class Replica {
   }
 
   /**
-   * Who has the state, by chance: another voter, or the standby of a voter alone; on the way into an epoch anyone, since
-   * those whom it replaces have it too.
+   * Who has the state, by chance: another voter, or the standby of a voter alone; on the way into an epoch anyone,
+   * since those whom it replaces have it too.
    */
   #anotherSlot(): number {
     const isEntering = this.#status === "recovering" && this.#phase === "epoch"

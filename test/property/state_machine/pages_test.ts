@@ -247,6 +247,43 @@ describe("writes", () => {
   })
 })
 
+describe("moved blocks", () => {
+  test("are told of byte by byte, where they lay, where they come to lie, and who has them", () => {
+    const limits = { ...SMALL, kv_entries_max: 4_000, kv_slab_bytes: 192 * 1024 }
+    const driver = new Driver(limits)
+    const random = new PRNG(1)
+    const told = new Told(driver)
+    const run = (code: number, key: string, bytes: number): boolean => {
+      const [answer] = driver.batch([{ code, flags: 0, argument: 0n, key, value: "v".repeat(bytes) }])
+      expect(told.isComplete(), `op ${driver.op}`).toBe(true)
+      return answer === "ok"
+    }
+    for (const [season, from, to] of [
+      ["a", 80, 110],
+      ["b", 300, 340],
+      ["c", 150, 180],
+    ] as const) {
+      let stored = 0
+      let made = 0
+      for (
+        let bytes: number = from;
+        run(CommandCode.set, `${season}${made}`, bytes);
+        bytes = random.between(from, to)
+      ) {
+        stored += bytes
+        made += 1
+      }
+      // Without moves it would be little: in every slab page something of the season before is left.
+      expect(stored / limits.kv_slab_bytes, season).toBeGreaterThan(0.6)
+      for (let index = 0; index < made; index += 1) {
+        if (index % 12 > 0) {
+          run(CommandCode.del, `${season}${index}`, 0)
+        }
+      }
+    }
+  })
+})
+
 describe("checkpoints", () => {
   test("with room for all, every page of one can be had at any moment, and every digest is of its page", () => {
     for (let seed = 1; seed <= 8; seed += 1) {

@@ -1,8 +1,12 @@
 /** The pages of an arena by hand: three states, a pool, and what is asserted. Plane: control. */
 import { describe, expect, test } from "vitest"
+import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
 import { pageDigest } from "../../../appliance/state_machine/page_digest.ts"
 import { ArenaPages, pagesBytes } from "../../../appliance/state_machine/pages.ts"
+import { createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
+import { Operation } from "../../../appliance/types/contracts.ts"
 import type { FingerprintValue } from "../../../appliance/types/fingerprint.ts"
+import { CLUSTER_LIMITS } from "../../../appliance/types/limits.ts"
 
 const COUNT = 10
 const BYTES = 64
@@ -195,6 +199,26 @@ describe("an image", () => {
     }
     bench.pages.adopt()
     expect([bench.pages.isWhole, bench.frozen(2), bench.pages.scrub(COUNT)]).toEqual([true, 7, -1])
+  })
+})
+
+describe("a state machine", () => {
+  const limits = { ...CLUSTER_LIMITS, sessions_max: 1, kv_entries_max: 64, kv_slab_bytes: 128 * 1024 }
+  const first = { op: 1, timestamp: 1, operation: Operation.register, session: 0, request: 0 }
+
+  test("that has just begun has the digests of its bytes: made here, or from elsewhere", () => {
+    const made = createStateMachine({ limits, arena: new Uint8Array(arenaBytes(limits)) })
+    expect(made.pages.scrub(made.pages.count)).toBe(-1)
+    expect([made.pages.isWhole, made.pages.changed, made.pages.pending]).toEqual([true, 0, 0])
+    made.apply(first, new Uint8Array(16).fill(7), 0, 16, new Uint8Array(limits.session_reply_bytes_max))
+    expect(made.pages.changed).toBeGreaterThan(1)
+    const anew = createStateMachine({ limits, arena: made.arena.slice() })
+    expect(anew.pages.scrub(anew.pages.count)).toBe(-1)
+    expect([anew.pages.isWhole, anew.pages.changed, anew.pages.pending]).toEqual([true, 0, 0])
+    expect(anew.pages.table).not.toEqual(made.pages.table)
+    made.pages.freeze()
+    made.pages.takeDigests(made.pages.count)
+    expect(anew.pages.table).toEqual(made.pages.table)
   })
 })
 

@@ -1877,6 +1877,7 @@ export class Replica {
     }
     this.#readAt = this.#now
     this.#copiesAt[from] = this.#now
+    this.#checkpoints.withdraw(from)
     this.#machine.pages.hold(true)
     // Where more than two are needed to certify, two that agree are enough to copy from.
     const { own } = this.#checkpoints
@@ -1946,7 +1947,9 @@ export class Replica {
       const isHeard = this.#now - this.heardAt(slot) < silentMs
       return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
     })
-    return others.length >= this.#faults && this.#faults > 0 && !this.#isConfirmed()
+    // One that has another root is enough, seen or not: both wait for who can tell which of them is right.
+    const isUndecided = others.length >= this.#faults || this.#checkpoints.isDisputed(this.#peers)
+    return isUndecided && this.#faults > 0 && !this.#isConfirmed()
   }
 
   #isConfirmed(): boolean {

@@ -191,12 +191,12 @@ export class Cluster {
     return residentBytes(this.#machine(slot).child.pid)
   }
 
-  async until(what: string, condition: () => Promise<boolean>): Promise<void> {
-    const end = performance.now() + READY_MS_MAX
+  async until(what: string, condition: () => Promise<boolean>, msMax = READY_MS_MAX): Promise<void> {
+    const end = performance.now() + msMax
     while (!(await condition())) {
       const isDead = this.#machines.some((machine) => machine !== undefined && machine.child.exitCode !== null)
       if (isDead || performance.now() >= end) {
-        const why = isDead ? "a process ended" : `${READY_MS_MAX} ms are over`
+        const why = isDead ? "a process ended" : `${msMax} ms are over`
         throw new Error(`${why} before ${what}\n${this.#logs()}`)
       }
       await sleep(POLL_MS)

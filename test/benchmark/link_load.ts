@@ -27,7 +27,7 @@ export type LinkLoadOptions = {
   /** Commands of a request, which is what counts as answered. */
   readonly batch: number
   /** Requests a second, whether those before are answered or not; when absent, the next is sent on the answer. */
-  readonly rate?: number
+  readonly pace?: number
   /** Where the requests come from, and undefined at their end; when absent, `makeBodies` again and again. */
   readonly nextBody?: () => Uint8Array | undefined
   /** Of each answer: when its request was due, and the milliseconds from then. */
@@ -206,7 +206,7 @@ class LinkLoad implements Load {
       this.#sessions.set(session, asker)
       this.#idle.push(asker)
     }
-    if (options.rate !== undefined) {
+    if (options.pace !== undefined) {
       this.#timer = setInterval(() => {
         this.#askDue()
         ports.flush()
@@ -260,10 +260,10 @@ class LinkLoad implements Load {
 
   /** All requests that are due, as far as there are sessions without one. */
   #askDue(): void {
-    const { rate } = this.#options
+    const { pace } = this.#options
     const now = performance.now()
     while (!this.#isStopped && !this.#isAtEnd) {
-      const dueAt = rate === undefined ? now : this.#startedAt + (this.#asked * 1_000) / rate
+      const dueAt = pace === undefined ? now : this.#startedAt + (this.#asked * 1_000) / pace
       const asker = dueAt > now ? undefined : this.#idle.shift()
       if (asker === undefined) {
         return

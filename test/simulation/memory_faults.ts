@@ -151,7 +151,9 @@ export class MemoryFaults {
     if (this.#victim !== undefined || candidates.length === 0 || !this.#random.chance(FLIP_CHANCE, 10_000)) {
       return undefined
     }
-    const process = candidates[this.#random.below(candidates.length)]
+    // It is the primary whose memory answers clients.
+    const primary = this.#random.chance(1, 2) ? candidates.find(({ replica }) => replica.isPrimary) : undefined
+    const process = primary ?? candidates[this.#random.below(candidates.length)]
     if (process === undefined) {
       return undefined
     }

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../../appliance/types/result.ts"
 import { ROUNDS_DEFAULT, ROUNDS_MAX, SECONDS_DEFAULT, SECONDS_MAX, STATE_CASES, type StateCase } from "./limits.ts"
 
-export const MEASUREMENTS = ["tcp", "rejoin", "checkpoints", "scrub", "memory", "startup"] as const
+export const MEASUREMENTS = ["rejoin", "checkpoints", "scrub", "memory", "startup"] as const
 export type Measurement = (typeof MEASUREMENTS)[number]
 
 export const USAGE = `usage: npm run bench:state -- [--only NAME[,NAME…]] [--state SIZE[,SIZE…]] [--rounds R] [options]
@@ -13,8 +13,8 @@ export const USAGE = `usage: npm run bench:state -- [--only NAME[,NAME…]] [--s
 What it costs to have all of the state in memory, three times over: machines as processes that talk over loopback.
 Measurements take turns, and the median of the rounds is reported. Run it on a machine that does nothing else.
 
-  tcp          what one Node process sends another, the measure for every copy
-  rejoin       a blank machine copies the state: idle, and under half of the full write load
+  rejoin       a blank machine copies the state: idle, and under half of the full write load; beside what one Node
+               process sends another over TCP
   checkpoints  what they cost by how often they are made; full digests beside incremental ones
   scrub        how long a round through the memory takes, and its share of a core
   memory       bytes in use for each byte stored, at 90 % of the keys, beside redis-server
@@ -30,7 +30,7 @@ Measurements take turns, and the median of the rounds is reported. Run it on a m
   --help            print this
 
   npm run bench:state                                           everything, some ten minutes and 10 GiB of memory
-  npm run bench:state -- --only tcp,rejoin --state 64MiB --rounds 5 -o json
+  npm run bench:state -- --only rejoin --state 64MiB --rounds 5 -o json
 
 exit codes: 0 measured, 1 something failed, 2 usage; a target that is missed is no failure
 `

@@ -4,7 +4,6 @@
  * one instance of each module, so that these are the classes which the process uses. Plane: control.
  */
 import { FrameSplitter } from "../../../appliance/replication/wire.ts"
-import { Links } from "../../../appliance/orchestration/links.ts"
 import { CheckpointReceiver } from "../../../appliance/replication/checkpoint_transfer.ts"
 import { Replica } from "../../../appliance/replication/replica.ts"
 import { ArenaPages } from "../../../appliance/state_machine/pages.ts"
@@ -101,12 +100,6 @@ function noteStatus(replica: Replica): void {
   if (normalAt === 0 && replica.status === "normal") {
     normalAt = clock()
   }
-}
-
-const { listen } = Links.prototype
-Links.prototype.listen = async function (where) {
-  const listening = await listen.call(this, where)
-  return listening
 }
 
 // ---------------------------------------------------------------- copying

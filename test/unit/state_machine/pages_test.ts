@@ -177,6 +177,32 @@ describe("an image", () => {
     expect([bench.pages.isWhole, bench.frozen(5)]).toEqual([false, undefined])
   })
 
+  test.each(["checkpoint", "adopt"] as const)("after any number of %ss has all of its room again", (next) => {
+    const bench = new Bench()
+    for (let round = 0; round < 5; round += 1) {
+      bench.pages.hold(true)
+      for (let page = 0; page < COUNT; page += 1) {
+        bench.write(page, round)
+      }
+      expect(bench.pages.isWhole).toBe(true)
+      if (next === "adopt") {
+        bench.pages.rebuild()
+      } else {
+        bench.checkpoint()
+      }
+      for (let page = 0; page < COUNT; page += 1) {
+        expect(bench.frozen(page)).toBe(round)
+      }
+      if (next === "adopt") {
+        bench.pages.adopt()
+      } else {
+        bench.checkpoint()
+      }
+      bench.write(COUNT - 1, 100)
+      expect(bench.frozen(COUNT - 1)).toBe(round)
+    }
+  })
+
   test("is not believed once it is abandoned, and is the arena once that is adopted", () => {
     const bench = new Bench(0)
     bench.write(1, 1)

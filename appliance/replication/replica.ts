@@ -1879,7 +1879,9 @@ export class Replica {
   #startTransfer(donor: number): void {
     this.#isTorn = true
     this.#checkpoints.forgetOwn()
-    this.#receiver.start({ donor, nonce: this.#freshNonce(), now: this.#now })
+    // What was found wrong may be a page whose digest is right.
+    const isBlank = this.#machine.commit() === 0 && this.counters.memory_faults === 0
+    this.#receiver.start({ donor, nonce: this.#freshNonce(), now: this.#now, isBlank })
     this.#askPieces()
   }
 

@@ -307,7 +307,7 @@ test("who recovers is not waited for to certify what both others lack", () => {
   fleet.write(2)
 })
 
-test("a window takes no pages before it was compared with the image that they are of", () => {
+test("a window is not done with what was asked for of an older image", () => {
   const digest = (prefix: string, body: Uint8Array, start: number, end: number): Digest =>
     createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32)
   const pagesOf = (...fill: readonly number[]): { readonly arena: Uint8Array; readonly pages: ArenaPages } => {
@@ -327,7 +327,7 @@ test("a window takes no pages before it was compared with the image that they ar
   const own = pagesOf(1, 1)
   const chunkBytes = 2 * PAGE_BYTES
   const receiver = new CheckpointReceiver({ pages: own.pages, chunkBytes, digest })
-  receiver.start({ donor: 1, nonce: 9, now: 0 })
+  receiver.start({ donor: 1, nonce: 9, now: 0, isBlank: false })
   /** Of the image after `op`: its table, or those of its pages that the mask says. */
   const piece = (op: number, fill: readonly number[], mask?: number): void => {
     const { arena, pages } = pagesOf(...fill)
@@ -359,8 +359,12 @@ test("a window takes no pages before it was compared with the image that they ar
   piece(20, [3, 3])
   piece(20, [3, 3], 1)
   expect(receiver.isComplete).toBe(false)
-  expect(receiver.nextWanted({ now: 1, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 3 })
-  piece(20, [3, 3], 3)
+  expect(receiver.nextWanted({ now: 1, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 2 })
+  // Another donor: what is right already is known, and is not looked at again.
+  receiver.start({ donor: 1, nonce: 9, now: 1, isBlank: false })
+  piece(20, [3, 3])
+  expect(receiver.nextWanted({ now: 2, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 2 })
+  piece(20, [3, 3], 2)
   expect(receiver.isComplete).toBe(true)
   expect([own.arena[0], own.arena[PAGE_BYTES]]).toEqual([3, 3])
 })

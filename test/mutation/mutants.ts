@@ -510,8 +510,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "a copied table of digests is believed whatever its root (rule 18)",
     patches: [
       one(
-        "      this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root\n",
-        '      this.#root === ""\n',
+        "    if (this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root) {\n",
+        '    if (this.#root === "") {\n',
         TRANSFER,
       ),
     ],
@@ -519,15 +519,9 @@ export const MUTANTS: readonly Mutant[] = [
     isOfCheckpoints: true,
   },
   {
-    name: "window_uncompared",
-    what: "a late answer finishes a window that was not compared with the new image (rule 18)",
-    patches: [
-      one(
-        "    if (this.#isCompared[window] === 0) {\n      // Asked",
-        "    if (this.#isCompared[window] === 2) {\n      // Asked",
-        TRANSFER,
-      ),
-    ],
+    name: "digests_uncompared",
+    what: "pages whose digest the next image changed are not wanted (rule 18)",
+    patches: [one("    this.#compareDigests(start, body)\n", "", TRANSFER)],
     quick: "scripted",
     isOfCheckpoints: true,
   },

@@ -66,7 +66,8 @@ export class MemoryWatch {
 
   text(fault: MemoryFaultReport): string {
     const { faultsMax } = this.#options
-    return `memory fault ${this.#count} of ${faultsMax}: ${whatOf(fault)}; test this machine's memory, at ${faultsMax} it leaves`
+    const advice = `test this machine's memory, at ${faultsMax} it leaves`
+    return `memory fault ${this.#count} of ${faultsMax}: ${whatOf(fault)}; ${advice}`
   }
 
   #reportOf({ kind, page }: MemoryFault): MemoryFaultReport {
@@ -84,7 +85,7 @@ export class MemoryWatch {
 function whatOf(fault: MemoryFaultReport): string {
   switch (fault.kind) {
     case "page":
-      return `page ${fault.page} (${fault.table}, arena bytes ${fault.byte_first} to ${fault.byte_last}) changed by itself`
+      return `page ${fault.page} (${fault.table}, arena bytes ${bytesOf(fault)}) changed by itself`
     case "root":
       return "a checkpoint here was not the majority's"
     case "table":
@@ -92,4 +93,8 @@ function whatOf(fault: MemoryFaultReport): string {
     default:
       return unreachable(fault.kind)
   }
+}
+
+function bytesOf({ byte_first, byte_last }: MemoryFaultReport): string {
+  return `${byte_first} to ${byte_last}`
 }

@@ -46,8 +46,8 @@ export class CheckpointReceiver {
   readonly #isDone: Uint8Array
   readonly #askedAt: Float64Array
   /**
-   * Of each window the pages that are wanted, once it was compared: all others are as the table says, whichever parts of
-   * it are of which image. Asked for from then on.
+   * Of each window the pages that are wanted, once it was compared: all others are as the table says, whichever parts
+   * of it are of which image. Asked for from then on.
    */
   readonly #isCompared: Uint8Array
   readonly #wanted: Uint32Array

@@ -12,6 +12,8 @@ export type Change = {
   readonly standbys: readonly number[]
   readonly synchronous: boolean
   readonly drops_standby: boolean
+  /** Into the larger limits that all named members have room for. */
+  readonly grows: boolean
 }
 
 /** `unknown`: no answer in time; the epoch tells what became of it. `no_primary`: it was never sent. */

@@ -297,7 +297,7 @@ export class ProcessHost {
   }
 
   #sendChange(slot: number, change: number, wanted: Change): boolean {
-    const { epoch, voters, standbys, synchronous, drops_standby } = wanted
+    const { epoch, voters, standbys, synchronous, drops_standby, grows } = wanted
     const message: Message = {
       type: "reconfigure",
       change,
@@ -306,6 +306,7 @@ export class ProcessHost {
       standbys,
       synchronous,
       drops_standby,
+      grows,
       from: this.replica.slot,
       epoch: this.replica.epoch,
       cv: this.replica.cv,

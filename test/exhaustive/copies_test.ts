@@ -165,6 +165,7 @@ function play(seed: number): Reach {
         standbys: [],
         synchronous: false,
         drops_standby: false,
+        grows: false,
       }
       ask(slot, { type: "reconfigure", ...change })
     }

@@ -182,6 +182,7 @@ export class Cluster {
       standbys,
       synchronous: false,
       drops_standby: false,
+      grows: false,
       from: primary.slot,
       epoch: 0,
       cv: [],

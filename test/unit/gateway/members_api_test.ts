@@ -46,8 +46,8 @@ test("a change is asked for as it was said, in the present epoch unless another 
   expect(said).toEqual({ status: 200, body: { schema: 1, outcome: "ok", epoch: 8 } })
   await post("/v1/members", JSON.stringify({ voters: [0], standbys: [1], synchronous: true, epoch: 5 }))
   expect(asked).toEqual([
-    { epoch: 7, voters: [0, 1, 2], standbys: [3], synchronous: false, drops_standby: false },
-    { epoch: 5, voters: [0], standbys: [1], synchronous: true, drops_standby: false },
+    { epoch: 7, voters: [0, 1, 2], standbys: [3], synchronous: false, drops_standby: false, grows: false },
+    { epoch: 5, voters: [0], standbys: [1], synchronous: true, drops_standby: false, grows: false },
   ])
 })
 

@@ -128,6 +128,7 @@ export class SmallCluster {
       readonly standbys?: readonly number[]
       readonly synchronous?: boolean
       readonly drops_standby?: boolean
+      readonly grows?: boolean
       readonly epoch_expected?: number
     },
   ): void {
@@ -139,6 +140,7 @@ export class SmallCluster {
       standbys: change.standbys ?? [],
       synchronous: change.synchronous ?? false,
       drops_standby: change.drops_standby ?? false,
+      grows: change.grows ?? false,
       ...this.#from(slot),
     })
   }

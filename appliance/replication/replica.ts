@@ -483,9 +483,13 @@ export class Replica {
   get votersStarted(): number {
     return this.#started.reduce((sum, started) => sum + started, 0)
   }
-  /** CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. */
+  /**
+   * CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. Where it has larger limits,
+   * only those can tell a new member what it still lacks, so that all of them must be in.
+   */
   get isEpochSafe(): boolean {
-    return this.votersStarted >= this.#faults + 1
+    const needed = this.#configuration.grown_to === GROWS_TO_NONE ? this.#faults + 1 : this.voters
+    return this.votersStarted >= needed
   }
   get primary(): number {
     return this.primaryOf(this.#view)
@@ -525,12 +529,14 @@ export class Replica {
   /** This process, of an epoch that has ended, has room for the next: what it enters that with once it has grown. */
   get grownStart(): GrownStart | undefined {
     const { op, grown_to: grownTo } = this.#configuration
-    const isNamed = !this.#isVoter || memberAt(this.#configuration, this.slot)?.nonce === this.#bootNonce
-    if (this.#status !== "outgrown" || grownTo !== this.#growsTo || !isNamed) {
+    if (this.#status !== "outgrown" || grownTo !== this.#growsTo) {
       return undefined
     }
     const checksum = this.log.checksum(op)
     assert(checksum !== undefined && op === this.#commit, "replica: who was outgrown holds all of its epoch")
+    // Another process of a voter's slot has begun blank, and has not come so far.
+    const isNamed = !this.#isVoter || memberAt(this.#configuration, this.slot)?.nonce === this.#bootNonce
+    assert(isNamed, "replica: the epoch names this process")
     const { counters } = this
     return { configuration: this.#configuration, checksum, boot_nonce: this.#bootNonce, counters, now: this.#now }
   }

@@ -31,7 +31,9 @@ function fault(voters: number[], standbys: number[] = [], synchronous = false): 
 describe("bytes", () => {
   test("field by field", () => {
     const hex = Buffer.from(encodeConfiguration(PAIR)).toString("hex")
-    expect(hex).toBe("02000000" + "03000000" + "0500000001000000" + "09000000" + "010101" + "d4c3b2a1" + "04feffffff" + "0107000000")
+    expect(hex).toBe(
+      "02000000" + "03000000" + "0500000001000000" + "09000000" + "010101" + "d4c3b2a1" + "04feffffff" + "0107000000",
+    )
     expect(decodeConfiguration(encodeConfiguration(PAIR), SLOTS)).toEqual(PAIR)
   })
 

@@ -82,6 +82,12 @@ export class Checkpoints {
     return false
   }
 
+  /** Another voter has the same root: memory does not fail in two machines alike. */
+  isConfirmed(slot: number, voters: readonly number[]): boolean {
+    const { own } = this
+    return own !== undefined && voters.some((voter) => voter !== slot && isSame(this.#reports[voter], own))
+  }
+
   /** Rule 22b: this machine's root of what is certified is another one. */
   get isRefuted(): boolean {
     return this.#own.some(({ op, root }) => op === this.#certified.op && root !== this.#certified.root)

@@ -361,6 +361,8 @@ export class Replica {
   /** When somebody last copied from here, and since when somebody asks in vain. */
   #readAt = Number.NEGATIVE_INFINITY
   #refusedSince = Number.POSITIVE_INFINITY
+  /** When each slot last asked for a piece of the state, or to be let back in: until then it certifies nothing. */
+  readonly #copiesAt: Float64Array
   /** As the primary: checkpoints in a row during which somebody copied, here or, by their word, elsewhere. */
   #readRounds = 0
   #isReadElsewhere = false
@@ -412,6 +414,7 @@ export class Replica {
     this.#started = new Uint8Array(slots)
     this.#toldAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#askedNonce = new Float64Array(slots)
+    this.#copiesAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#claimed = new Float64Array(slots)
     this.#heardAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#viewChangeMs = options.processLimits.view_change_ms
@@ -1931,10 +1934,19 @@ export class Replica {
     if (this.#status === "recovering" || this.#isTorn) {
       return
     }
+    if (this.#now - this.#readAt >= COPIER_SILENCES * this.#process.transfer_silent_ms) {
+      // Whoever asked in vain then has found another donor.
+      this.#refusedSince = Number.POSITIVE_INFINITY
+    }
     this.#readAt = this.#now
+    this.#copiesAt[from] = this.#now
     this.#machine.pages.hold(true)
-    const isCertified = this.#image.op === this.certifiedOp && this.#image.root === this.certifiedRoot
-    if (!this.#mayHandOut(isCertified)) {
+    // Where more than two are needed to certify, two that agree are enough to copy from.
+    const { own } = this.#checkpoints
+    const isOwn = own?.op === this.#image.op && own.root === this.#image.root
+    const isConfirmed = isOwn && this.#isConfirmed()
+    const isCertified = this.#isCertified(this.#image)
+    if (!this.#mayHandOut(isCertified || isConfirmed)) {
       this.#send(from, { type: "checkpoint_gone", nonce, ...this.#envelope() })
       return
     }
@@ -1967,10 +1979,15 @@ export class Replica {
       this.#sendCheckpointOk(this.primary, this.#checkpoints.certified, true)
     }
     this.#refusedSince = Math.min(this.#refusedSince, this.#now)
+    if (this.#mayBeCertified()) {
+      return false
+    }
     if (this.#image.isLocal && isWhole && this.#image.root !== undefined) {
       return true
     }
-    if (this.#now - this.#refusedSince >= this.#process.transfer_silent_ms) {
+    // Not before the last checkpoint's root is known here: it may be the word that others wait for.
+    const isKnown = this.#image.root !== undefined
+    if (isKnown && this.#now - this.#refusedSince >= this.#process.transfer_silent_ms) {
       const checksum = this.log.checksum(this.#commit)
       assert(checksum !== undefined, "replica: the last committed entry has a checksum")
       this.#image.freezeLocally(this.#commit, checksum)
@@ -1980,6 +1997,23 @@ export class Replica {
     }
     // Of a certified one that is not whole, what is there is of use.
     return isCertified
+  }
+
+  /**
+   * With this one, f + 1 voters are about that do not copy: they certify a checkpoint, or find that they differ (rule
+   * 22b). A copy of this machine's own state meanwhile would make a majority of what may be wrong.
+   */
+  #mayBeCertified(): boolean {
+    const silentMs = this.#process.transfer_silent_ms
+    const others = this.#peers.filter((slot) => {
+      const isHeard = this.#now - this.heardAt(slot) < silentMs
+      return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
+    })
+    return others.length >= this.#faults && this.#faults > 0 && !this.#isConfirmed()
+  }
+
+  #isConfirmed(): boolean {
+    return this.#checkpoints.isConfirmed(this.slot, this.#peers)
   }
 
   #onCheckpointGone(message: MessageOf<"checkpoint_gone">): void {
@@ -2007,9 +2041,12 @@ export class Replica {
       // Still torn: another donor is asked, with the next tick.
       return
     }
-    // Bytes that passed every digest and are still no arena of ours: a bug, not a fault of the network.
-    assert(this.#machine.restored(), "replica: a transferred arena is an arena")
-    assert(this.#machine.commit() === op, "replica: a transferred arena is at the op that was said")
+    const isArena = this.#machine.restored() && this.#machine.commit() === op
+    assert(isArena || !this.#isCertified({ op, root }), "replica: a certified arena is an arena at its op")
+    if (!isArena) {
+      // Nobody else has vouched for it: the donor's memory is wrong, and another is asked.
+      return
+    }
     this.#image.adopt(op, checksum, root)
     this.#checkpoints.take({ op, root })
     this.#isTorn = false
@@ -2163,6 +2200,10 @@ export class Replica {
       }
     }
     this.#tallyCheckpoints()
+  }
+
+  #isCertified(checkpoint: { readonly op: number; readonly root: Digest | undefined }): boolean {
+    return checkpoint.op === this.certifiedOp && checkpoint.root === this.certifiedRoot
   }
 
   /** Certified is what f + 1 voters report, and the synchronous standby where there is one (rule 22). */
@@ -2473,6 +2514,7 @@ export class Replica {
   #onRecovery(message: MessageOf<"recovery">): void {
     // The requester's vector was merged before this answer carries ours (rule 9).
     assert(entryAt(this.#cv, message.from) >= entryAt(message.cv, message.from), "replica: merge before answering")
+    this.#copiesAt[message.from] = this.#now
     if (this.#status !== "normal" || !this.#isVoter) {
       return
     }
@@ -3156,10 +3198,15 @@ export class Replica {
     }
   }
 
-  /** Another voter than this replica, by chance; on the way into an epoch those whom it replaces have the state too. */
+  /**
+   * Who has the state, by chance: another voter, or the standby of a voter alone; on the way into an epoch anyone, since
+   * those whom it replaces have it too.
+   */
   #anotherSlot(): number {
-    const peer = this.#peers[this.#random() % Math.max(this.#peers.length, 1)]
-    return peer === undefined || this.#phase === "epoch" ? this.#anySlot() : peer
+    const isEntering = this.#status === "recovering" && this.#phase === "epoch"
+    const others = this.#peers.length > 0 ? this.#peers : this.#configuration.standbys.map((member) => member.slot)
+    const other = others[this.#random() % Math.max(others.length, 1)]
+    return isEntering || other === undefined || other === this.slot ? this.#anySlot() : other
   }
 
   /** Anyone but this replica, by chance; the last resort for what is committed. */
@@ -3485,6 +3532,7 @@ export class Replica {
     this.#checkpointSaidAt = other.#checkpointSaidAt
     this.#readAt = other.#readAt
     this.#refusedSince = other.#refusedSince
+    this.#copiesAt.set(other.#copiesAt)
     this.#readRounds = other.#readRounds
     this.#isReadElsewhere = other.#isReadElsewhere
     this.#heardAt.set(other.#heardAt)
@@ -3582,6 +3630,7 @@ export class Replica {
     sink("checkpointSaidAt", since(this.#checkpointSaidAt))
     sink("readAt", since(this.#readAt))
     sink("refusedSince", since(this.#refusedSince))
+    sink("copiesAt", Array.from(this.#copiesAt, since))
     sink("readRounds", this.#readRounds)
     sink("isReadElsewhere", this.#isReadElsewhere)
     sink("heardAt", Array.from(this.#heardAt, since))
@@ -3625,11 +3674,15 @@ export class Replica {
     this.#checkpointSaidAt = Number.NEGATIVE_INFINITY
     this.#readAt = Number.NEGATIVE_INFINITY
     this.#refusedSince = Number.POSITIVE_INFINITY
+    this.#copiesAt.fill(Number.NEGATIVE_INFINITY)
   }
 }
 
 /** What the primary prepares of its own accord: it answers nobody. */
 const CONTROL_PULSE: QueuedRequest = { from: -1, operation: Operation.pulse, session: 0, request: 0 }
+
+/** Who asked for a state counts as one that has none for so many times the patience with a silent donor. */
+const COPIER_SILENCES = 5
 
 /** A piece of a checkpoint is large: it is asked for again after so many times what other messages get. */
 const PIECE_RETRIES = 4

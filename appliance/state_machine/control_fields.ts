@@ -4,17 +4,14 @@
  */
 import { assert } from "../types/assert.ts"
 import { CONFIGURATION_BYTES_MAX, WALL_CLOCK_BYTES, WALL_CLOCK_STEP_MS_MAX } from "../types/contracts.ts"
-import { getU53, HeaderOffset, PAGE_BYTES, setU53 } from "./arena.ts"
-import type { PageWrites } from "./pages.ts"
+import { getU53, HeaderOffset, setU53 } from "./arena.ts"
 
 export class ControlFields {
   readonly #arena: Uint8Array
   readonly #view: DataView
-  readonly #pages: PageWrites
 
-  constructor(arena: Uint8Array, pages: PageWrites) {
+  constructor(arena: Uint8Array) {
     this.#arena = arena
-    this.#pages = pages
     this.#view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength)
   }
 
@@ -26,7 +23,6 @@ export class ControlFields {
   setConfiguration(body: Uint8Array, start: number, end: number): void {
     const bytes = end - start
     assert(bytes <= CONFIGURATION_BYTES_MAX, "control fields: a configuration is bounded")
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#view.setUint16(HeaderOffset.configuration_bytes, bytes, true)
     this.#arena.set(body.subarray(start, end), HeaderOffset.configuration)
     // Nothing of a longer predecessor stays: the bytes are a function of the ops alone.
@@ -46,7 +42,6 @@ export class ControlFields {
     const wanted = Math.max(wall - timestamp, 0)
     const known = this.wallOffset() ?? wanted
     const step = Math.min(Math.max(wanted - known, -WALL_CLOCK_STEP_MS_MAX), WALL_CLOCK_STEP_MS_MAX)
-    this.#pages.willWrite(0, PAGE_BYTES)
     setU53(this.#view, HeaderOffset.wall_offset, known + step + 1)
   }
 
@@ -56,7 +51,6 @@ export class ControlFields {
   }
 
   setCheckpoint(op: number): void {
-    this.#pages.willWrite(0, PAGE_BYTES)
     setU53(this.#view, HeaderOffset.checkpoint, op)
   }
 }

@@ -11,7 +11,7 @@
  * Plane: control.
  */
 import { assert } from "../types/assert.ts"
-import { getU53, HeaderOffset, PAGE_BYTES, setU53 } from "./arena.ts"
+import { getU53, HeaderOffset, setU53 } from "./arena.ts"
 import type { PageWrites } from "./pages.ts"
 import { EVENT_RECORD_BYTES, TableNumber } from "./record_tables.ts"
 import type { TableOptions } from "./table_options.ts"
@@ -52,7 +52,6 @@ export class EventRing {
   append(op: number, timestamp: number, body: Uint8Array, start: number): void {
     const number = this.newest() + 1
     const at = this.offset(number)
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#pages.willWrite(at, at + EVENT_RECORD_BYTES)
     setU53(this.#view, HeaderOffset.event_count, number)
     setU53(this.#view, at, number)

@@ -17,15 +17,7 @@
  */
 import { assert } from "../types/assert.ts"
 import { crc32 } from "../types/checksum.ts"
-import {
-  type ArenaLayout,
-  BLOCK_HEAD_BYTES,
-  getU53,
-  HeaderOffset,
-  KV_ENTRY_BYTES,
-  PAGE_BYTES,
-  setU53,
-} from "./arena.ts"
+import { type ArenaLayout, BLOCK_HEAD_BYTES, getU53, HeaderOffset, KV_ENTRY_BYTES, setU53 } from "./arena.ts"
 import { copyBytes } from "./copy_bytes.ts"
 import type { PageWrites } from "./pages.ts"
 import { BLOCK_NONE, PAGE_NONE, Slab } from "./slab.ts"
@@ -226,7 +218,6 @@ export class KeyValues {
     this.#setDeadline(entry, 0)
     this.#removeFromIndex(entry)
     this.#slab.free(this.#block(entry), this.#view.getUint8(at + 6))
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     this.#bytes.fill(0, at, at + KV_ENTRY_BYTES)
     this.#view.setUint32(at + 12, this.#view.getUint32(HeaderOffset.kv_free, true), true)
@@ -313,7 +304,6 @@ export class KeyValues {
   }
 
   #takeEntry(hash: number): number {
-    this.#pages.willWrite(0, PAGE_BYTES)
     let entry = this.#view.getUint32(HeaderOffset.kv_free, true) - 1
     if (entry >= 0) {
       this.#view.setUint32(HeaderOffset.kv_free, this.#view.getUint32(this.#at(entry) + 12, true), true)
@@ -408,7 +398,6 @@ export class KeyValues {
     this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
     setU53(this.#view, at + 16, deadline)
     if (deadline !== 0) {
-      this.#pages.willWrite(0, PAGE_BYTES)
       const count = this.#heapCount()
       this.#view.setUint32(HeaderOffset.heap_count, count + 1, true)
       this.#setHeap(count, entry)
@@ -421,7 +410,6 @@ export class KeyValues {
     const gone = this.#heapAt(place)
     const moved = this.#heapAt(last)
     const lastAt = this.#layout.kv_heap + last * 4
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#pages.willWrite(lastAt, lastAt + 4)
     this.#view.setUint32(HeaderOffset.heap_count, last, true)
     this.#view.setUint32(lastAt, 0, true)

@@ -17,7 +17,7 @@
  * Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import { type ArenaLayout, BLOCK_HEAD_BYTES, HeaderOffset, PAGE_BYTES, SLAB_PAGE_HEAD_BYTES } from "./arena.ts"
+import { type ArenaLayout, BLOCK_HEAD_BYTES, HeaderOffset, SLAB_PAGE_HEAD_BYTES } from "./arena.ts"
 import type { PageWrites } from "./pages.ts"
 import type { TableOptions } from "./table_options.ts"
 
@@ -189,7 +189,6 @@ export class Slab {
   }
 
   #takePage(sizeClass: number): number {
-    this.#pages.willWrite(0, PAGE_BYTES)
     let page = this.#view.getUint32(HeaderOffset.slab_free, true) - 1
     if (page >= 0) {
       this.#view.setUint32(HeaderOffset.slab_free, this.#view.getUint32(this.#pageHead(page) + 8, true), true)
@@ -210,7 +209,6 @@ export class Slab {
 
   #givePage(page: number): void {
     const start = this.#layout.slab + page * this.#layout.slab_page_bytes
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#pages.willWrite(start, start + this.#layout.slab_page_bytes)
     this.#bytes.fill(0, start, start + this.#layout.slab_page_bytes)
     const head = this.#changePageHead(page)
@@ -222,7 +220,6 @@ export class Slab {
   #link(page: number, sizeClass: number): void {
     const first = this.#view.getUint32(this.#classHead(sizeClass), true)
     const head = this.#changePageHead(page)
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#view.setUint32(head + 8, first, true)
     this.#view.setUint32(head + 12, 0, true)
     if (first > 0) {
@@ -233,7 +230,6 @@ export class Slab {
 
   #unlink(page: number, sizeClass: number): void {
     const head = this.#changePageHead(page)
-    this.#pages.willWrite(0, PAGE_BYTES)
     const next = this.#view.getUint32(head + 8, true)
     const previous = this.#view.getUint32(head + 12, true)
     if (previous > 0) {
@@ -274,7 +270,6 @@ export class Slab {
     const at = this.#classFree(sizeClass)
     const free = this.#view.getUint32(at, true) + blocks
     assert(free >= 0, "slab: a class has no fewer free blocks than none")
-    this.#pages.willWrite(0, PAGE_BYTES)
     this.#view.setUint32(at, free, true)
   }
 

@@ -128,7 +128,7 @@ export class ArenaStateMachine implements StateMachine {
     this.#records = RECORD_TABLES.map((_, number) => new RecordTable(table, number))
     this.#events = new EventRing(table)
     this.#kv = new KeyValues(table)
-    this.#control = new ControlFields(options.arena, this.pages)
+    this.#control = new ControlFields(options.arena)
     this.#hashes = new Uint32Array(options.limits.batch_commands_max)
     this.#places = new Int32Array(options.limits.batch_commands_max)
     this.#reply = this.#decimal
@@ -203,6 +203,7 @@ export class ArenaStateMachine implements StateMachine {
   apply(operation: CommittedOperation, body: Uint8Array, start: number, end: number, reply: Uint8Array): number {
     assert(operation.op === this.commit() + 1, "state machine: ops are applied in order")
     assert(operation.timestamp >= this.timestamp(), "state machine: cluster time never falls")
+    // Of the header, for all that this op changes in it.
     this.pages.willWrite(0, PAGE_BYTES)
     setU53(this.#view, HeaderOffset.commit, operation.op)
     setU53(this.#view, HeaderOffset.timestamp, operation.timestamp)

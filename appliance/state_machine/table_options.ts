@@ -7,6 +7,6 @@ export type TableOptions = {
   readonly view: DataView
   readonly layout: ArenaLayout
   readonly limits: ClusterLimits
-  /** Is told of every write before it happens. */
+  /** Is told of every write before it happens; of the header, which every op changes, by whoever applies the op. */
   readonly pages: PageWrites
 }

@@ -19,6 +19,7 @@ export class Ledger {
   readonly #commands = new Map<string, Command>()
   readonly #opOfRequest = new Map<string, number>()
   readonly #digests = new Map<number, number>()
+  readonly #roots = new Map<number, string>()
 
   /** The youngest op that a client was told of. */
   get acknowledgedOp(): number {
@@ -62,6 +63,15 @@ export class Ledger {
     this.#digests.set(op, known ?? digest)
     if (known !== undefined && known !== digest) {
       this.violated(`the arena of ${who} at op ${op} differs from another machine's`)
+    }
+  }
+
+  /** The root of a checkpoint, by a machine in which no bit has flipped, or by what it holds to be certified. */
+  root(who: string, op: number, root: string): void {
+    const known = this.#roots.get(op)
+    this.#roots.set(op, known ?? root)
+    if (known !== undefined && known !== root) {
+      this.violated(`${who} goes by another root of op ${op} than a sound machine's`)
     }
   }
 

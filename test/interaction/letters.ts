@@ -26,21 +26,24 @@ export type Pattern = {
   readonly types: readonly string[]
   /** Of the entry that the letter is about; undefined for any. */
   readonly op: number | undefined
+  /** Of a checkpoint's pages; undefined for any. */
+  readonly window: number | undefined
   readonly from: readonly string[]
   readonly to: readonly string[]
   readonly toTwin: boolean
 }
 
-const PATTERN = /^(old )?([a-z_|]+|\*)(?:\(op(\d+)\))? (\*|[\d,]+)→(\*|[a-z0-9,]+)('?)$/
+const PATTERN = /^(old )?([a-z_|]+|\*)(?:\(op(\d+)\)|\(window(\d+)\))? (\*|[\d,]+)→(\*|[a-z0-9,]+)('?)$/
 
-/** "prepare 0→1", "prepare(op5) 0→1", "exit_view|join_view 2→*", "old view 2→1", "reply 0→a", "* *→*". */
+/** "prepare 0→1", "prepare(op5) 0→1", "get_checkpoint(window1) 2→0", "exit_view|join_view 2→*", "old view 2→1", "reply 0→a", "* *→*". */
 export function parsePattern(text: string): Pattern {
-  const [, old, types, op, from, to, twin] = PATTERN.exec(text) ?? []
+  const [, old, types, op, window, from, to, twin] = PATTERN.exec(text) ?? []
   assert(types !== undefined && from !== undefined && to !== undefined, 'script: a pattern is "type from→to"')
   return {
     old: old !== undefined,
     types: types.split("|"),
     op: op === undefined ? undefined : Number(op),
+    window: window === undefined ? undefined : Number(window),
     from: from.split(","),
     to: to.split(","),
     toTwin: twin === "'",
@@ -54,6 +57,7 @@ export function matches(letter: Letter, pattern: Pattern, isOld: boolean): boole
     isOld === pattern.old &&
     (types.includes("*") || types.includes(letter.message.type)) &&
     (pattern.op === undefined || pattern.op === opOf(letter.message)) &&
+    (pattern.window === undefined || pattern.window === windowOf(letter.message)) &&
     (from.includes("*") || from.includes(String(letter.from))) &&
     (to.includes("*") || to.includes(addressee))
   )
@@ -67,6 +71,10 @@ function opOf(message: Message): number | undefined {
     return message.entry.header.op
   }
   return "op" in message ? message.op : undefined
+}
+
+function windowOf(message: Message): number | undefined {
+  return "part" in message && message.part === "pages" ? message.index : undefined
 }
 
 /** A message's body may be a view into a ring that is written again: a letter has bytes of its own. */
@@ -93,6 +101,15 @@ export class Names {
   }
 }
 
+/** The letter as it is after a bit of its body has flipped on the way, or in its sender's memory. */
+export function spoilt(letter: Letter): Letter {
+  const { message } = letter
+  assert("body" in message && message.body.length > 0, "script: what is spoilt has a body")
+  const body = message.body.slice()
+  body[0] = (body[0] ?? 0) ^ 1
+  return { ...letter, message: { ...message, body } }
+}
+
 /** What a text needs to know besides the message itself. */
 export type Wording = {
   /** "a#1", "register a", "pulse". */
@@ -102,6 +119,7 @@ export type Wording = {
   readonly readOf: (read: number) => string
   readonly nonces: Names
   readonly rounds: Names
+  readonly roots: Names
 }
 
 /** "prepare(v0 op2 a#1 x=1 c1)": an epoch only after the first. */
@@ -175,7 +193,7 @@ function fieldsOf(message: Message, wording: Wording): string[] {
     case "checkpoint_chunk":
       return [nonces.of(String(message.nonce)), `op${message.op}`, pieceOf(message)]
     case "checkpoint_ok":
-      return [`op${message.op}`, message.is_certified ? "certified" : ""]
+      return [`op${message.op}`, wording.roots.of(message.root), message.is_certified ? "certified" : ""]
     case "checkpoint_gone":
       return [nonces.of(String(message.nonce))]
     case "request":
@@ -207,7 +225,12 @@ function fieldsOf(message: Message, wording: Wording): string[] {
 }
 
 function pieceOf(message: MessageOf<"get_checkpoint"> | MessageOf<"checkpoint_chunk">): string {
-  return message.part === "table" ? "digests" : "pages"
+  if (message.part === "table") {
+    return "digests"
+  }
+  const bits = `${message.mask_high.toString(2)}${message.mask_low.toString(2)}`
+  const pages = bits.replaceAll("0", "").length
+  return `window ${message.index}: ${pages === 1 ? "1 page" : `${pages} pages`}`
 }
 
 function membersOf(configuration: Configuration): string[] {

@@ -60,6 +60,18 @@ export const SCRIPT_PROCESS_LIMITS: ProcessLimits = {
   chunks_in_flight_max: 4,
 }
 
+/** What a script may want otherwise. */
+export type ScriptLimits = { readonly cluster: Partial<ClusterLimits>; readonly process: Partial<ProcessLimits> }
+
+/** Checkpoints after a few ops, in a ring that has hardly room for two; windows of two pages, one asked for at a time. */
+export const CHECKPOINTS_SOON: ScriptLimits = {
+  cluster: { log_slots: 10, checkpoint_ops: 4, chunk_bytes: 8_192 },
+  process: { chunks_in_flight_max: 1 },
+}
+
+/** The pool of a script's machine, in arenas: an eighth of it may be used while nobody copies, and that is one whole. */
+export const POOL_ARENAS = 8
+
 /** A machine's timer that has not run out after this long will not. */
 export const TIMEOUT_MS_MAX = 10_000
 /** A blank machine that has not come back by then, with all the help that it was given, will not. */

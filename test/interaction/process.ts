@@ -8,10 +8,20 @@ import { crc32 } from "../../appliance/types/checksum.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
 import { vectorText } from "./letters.ts"
-import { SCRIPT_LIMITS, SCRIPT_PROCESS_LIMITS } from "./limits.ts"
+import { POOL_ARENAS, SCRIPT_LIMITS, SCRIPT_PROCESS_LIMITS, type ScriptLimits } from "./limits.ts"
 
 /** Counters that tell of work done; all others count what was refused or lost. */
-const WORK = ["requests_refused", "view_changes", "recoveries", "checkpoints_received", "paced"]
+const WORK = [
+  "requests_refused",
+  "view_changes",
+  "recoveries",
+  "checkpoints_received",
+  "pages_received",
+  "checkpoints_certified",
+  "checkpoints_local",
+  "memory_faults",
+  "paced",
+]
 
 export class Process {
   readonly slot: number
@@ -25,6 +35,13 @@ export class Process {
   /** The last state, and the last crash vector, that the golden text shows. */
   shown = ""
   shownVector = "⟨⟩"
+  /** How many checkpoints it had copied when a bit of its arena flipped, undefined for never. */
+  flippedAfter: number | undefined
+  /** How many of them the ledger has seen. */
+  copiesSeen = 0
+  /** The last root of its own that the ledger has seen. */
+  rootSeen = ""
+  certifiedSeen = 0
   readonly #refused = new Map<string, number>()
 
   readonly #stateMachine: ArenaStateMachine
@@ -36,15 +53,21 @@ export class Process {
     readonly voters: number
     readonly token: string
     readonly seed: number
+    readonly limits: ScriptLimits
   }) {
     this.slot = options.slot
     this.boot = options.boot
     const memory = new StaticMemory()
     const random = new PRNG(options.seed * 10_000 + options.slot * 100 + options.boot)
-    const bytes = arenaBytes(SCRIPT_LIMITS)
+    const { cluster, process } = options.limits
+    const limits = {
+      limits: { ...SCRIPT_LIMITS, ...cluster },
+      processLimits: { ...SCRIPT_PROCESS_LIMITS, ...process },
+    }
+    const bytes = arenaBytes(limits.limits)
     this.arena = memory.allocate("arena", bytes)
-    this.#stateMachine = createStateMachine({ limits: SCRIPT_LIMITS, arena: this.arena })
-    const limits = { limits: SCRIPT_LIMITS, processLimits: SCRIPT_PROCESS_LIMITS }
+    const pool = memory.allocate("pool", POOL_ARENAS * bytes)
+    this.#stateMachine = createStateMachine({ limits: limits.limits, arena: this.arena, pool })
     this.replica = new Replica({
       slot: options.slot,
       voters: options.voters,
@@ -73,15 +96,34 @@ export class Process {
     return crc32(this.arena, 0, this.arena.length)
   }
 
-  /** "normal v0 op2 c1 primary", "view_change v1 (log of v0) op2 c1", "blank (probe) op0 c0". */
+  /** A bit of its arena has flipped, and no checkpoint was copied since. */
+  get isFlipped(): boolean {
+    return this.flippedAfter === this.replica.counters.checkpoints_received
+  }
+
+  /** Flips a bit of the arena: of the first place that holds a text, or of a page's last byte; false for no such. */
+  flip(where: string | number): boolean {
+    const bytes = Buffer.from(this.arena.buffer, this.arena.byteOffset, this.arena.length)
+    const at = typeof where === "string" ? bytes.indexOf(where) : (where + 1) * this.#stateMachine.pages.pageBytes - 1
+    if (at >= 0 && at < bytes.length) {
+      this.arena[at] = (this.arena[at] ?? 0) ^ 1
+      this.flippedAfter = this.replica.counters.checkpoints_received
+    }
+    return at >= 0 && at < bytes.length
+  }
+
+  /** "normal v0 op2 c1 primary", "view_change v1 (log of v0) op2 c1", "blank (probe) op0 c0"; then of its checkpoints. */
   state(): string {
     const { status, epoch, view, logView, op, commit, isPrimary, isVoter, incarnation, phase } = this.replica
+    const { isTorn, certifiedOp } = this.replica
     const isBlank = status === "recovering" && phase === "probe" && incarnation === 0
     const name = status === "recovering" ? `${isBlank ? "blank" : status} (${phase})` : status
     const log = logView === view ? "" : ` (log of v${logView})`
     const where = status === "recovering" ? "" : ` ${epoch > 0 ? `e${epoch} ` : ""}v${view}${log}`
     const duty = isPrimary ? " primary" : isVoter ? "" : " no vote"
-    return `${name}${where} op${op} c${commit}${duty}`
+    // Whoever recovers has nothing yet that could be believed.
+    const memory = `${isTorn && status !== "recovering" ? " torn" : ""}${certifiedOp > 0 ? ` certified op${certifiedOp}` : ""}`
+    return `${name}${where} op${op} c${commit}${duty}${memory}`
   }
 
   /** What it knows of crashes: "⟨1 1 2⟩"; "⟨⟩" for a blank process. */

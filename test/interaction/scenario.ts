@@ -6,6 +6,7 @@
  */
 import { describe, expect, test } from "vitest"
 import { AssertionError } from "../../appliance/types/assert.ts"
+import type { ScriptLimits } from "./limits.ts"
 import { Script } from "./script.ts"
 
 export type Scenario = {
@@ -18,6 +19,7 @@ export type Scenario = {
   readonly machines?: number
   /** The machines are off when the script begins, and no cluster has been founded. */
   readonly blank?: boolean
+  readonly limits?: ScriptLimits
   readonly play: (script: Script) => void
 }
 

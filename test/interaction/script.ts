@@ -18,6 +18,7 @@ import {
   Names,
   parsePattern,
   type Pattern,
+  spoilt,
   vectorText,
   type Wording,
 } from "./letters.ts"
@@ -27,6 +28,7 @@ import {
   PROSE_COLUMNS,
   REBOOT_MS_MAX,
   SCRIPT_PROCESS_LIMITS,
+  type ScriptLimits,
   TIMEOUT_MS_MAX,
 } from "./limits.ts"
 import { Process } from "./process.ts"
@@ -48,6 +50,7 @@ export class Script {
   /** What went otherwise than the script says: another state, a letter that is not there. */
   readonly unexpected: string[] = []
   readonly #seed: number
+  readonly #limits: ScriptLimits
   readonly #lines: string[] = []
   readonly #machines: (Process | undefined)[] = []
   readonly #boots: number[] = []
@@ -67,9 +70,15 @@ export class Script {
   #told = ""
 
   /** Machines that are all off. `machines` counts those beyond the voters too; `seed` decides all random numbers. */
-  constructor(options: { readonly voters: number; readonly machines?: number; readonly seed?: number }) {
+  constructor(options: {
+    readonly voters: number
+    readonly machines?: number
+    readonly seed?: number
+    readonly limits?: ScriptLimits
+  }) {
     this.voters = options.voters
     this.#seed = options.seed ?? 1
+    this.#limits = options.limits ?? { cluster: {}, process: {} }
     for (let slot = 0; slot < (options.machines ?? options.voters); slot += 1) {
       this.#machines.push(undefined)
       this.#boots.push(0)
@@ -84,6 +93,7 @@ export class Script {
       readOf: (read) => this.#readText(read),
       nonces: new Names("n"),
       rounds: new Names("round "),
+      roots: new Names("root "),
     }
   }
 
@@ -148,6 +158,17 @@ export class Script {
   expect(who: Who, state: string): void {
     const actual = this.state(who)
     this.#check(`${actual} `.startsWith(`${state} `), `${who} is "${actual}", not "${state}"`)
+  }
+
+  /** The newest checkpoint that `who` knows to be certified; 0 for none. */
+  expectCertified(who: Who, op: number): void {
+    const { certifiedOp } = this.replica(who)
+    this.#check(certifiedOp === op, `${who} holds op${certifiedOp} to be certified, not op${op}`)
+  }
+
+  /** `who` has heard of another root of its newest checkpoint, and nobody can say whose is right. */
+  expectDisputed(who: Who): void {
+    this.#check(this.replica(who).isCheckpointDisputed, `${who} hears no other root than its own`)
   }
 
   /** Pattern: such a letter is under way. */
@@ -216,6 +237,17 @@ export class Script {
       letter.isShown = true
     }
     this.#showGrouped(letters, "┤ held back from")
+  }
+
+  /** A bit of the first letter that matches flips; no checksum of a frame tells, since its sender took that after. */
+  spoil(text: string): void {
+    const [letter] = this.#wanted(text)
+    if (letter !== undefined) {
+      this.#pool = this.#pool.map((other) => (other === letter ? spoilt(letter) : other))
+      this.#line(
+        `a bit flips in ${letter.from} ──${messageText(letter.message, this.#wording)}──▷ ${addressee(letter)}`,
+      )
+    }
   }
 
   /** As `hold` and `deliver`, of letters that only a defect would send. */
@@ -375,6 +407,13 @@ export class Script {
     this.#check(process.replica.status === "normal", `${slot} does not come back with the help of ${helpers.join(" ")}`)
   }
 
+  /** A bit flips in the memory of `who`, where its state holds a text, or in a page. */
+  flip(who: Who, where: string | number): void {
+    const place = typeof where === "string" ? `in "${where}"` : `in page ${where}`
+    this.#line(`${who}: A BIT FLIPS in its memory, ${place}`)
+    this.#check(this.#process(who).flip(where), `${who} has no bit ${place}`)
+  }
+
   // ---------------------------------------------------------------- clients
 
   /** A client that has no session yet. */
@@ -497,6 +536,8 @@ export class Script {
       for (const [key, values] of answers) {
         reader.get(key, primary)
         this.settle()
+        // The round under way may have lost its letters: the next one comes with the clock.
+        this.#runUntil(this.slots(), () => reader.answer !== undefined)
         const { answer } = reader
         this.#check(answer !== undefined, `primary ${primary} answers a read of ${key} in a whole network`)
         values.push(`${primary}: ${answer === "" ? "nothing" : String(answer)}`)
@@ -544,7 +585,7 @@ export class Script {
   #start(slot: number, token: string): void {
     const boot = (this.#boots[slot] ?? 0) + 1
     this.#boots[slot] = boot
-    const process = new Process({ slot, boot, voters: this.voters, token, seed: this.#seed })
+    const process = new Process({ slot, boot, voters: this.voters, token, seed: this.#seed, limits: this.#limits })
     process.news()
     this.#machines[slot] = process
     this.#tick(process)
@@ -579,9 +620,14 @@ export class Script {
         this.ledger.committed(who, header)
       }
     }
-    if (replica.commit > process.commitSeen) {
+    this.#noteCheckpoints(process)
+    const { checkpoints_received: copies } = replica.counters
+    if (replica.commit > process.commitSeen || copies > process.copiesSeen) {
       process.commitSeen = replica.commit
-      this.ledger.applied(who, replica.commit, process.digest())
+      process.copiesSeen = copies
+      if (!process.isFlipped && !replica.isTorn) {
+        this.ledger.applied(who, replica.commit, process.digest())
+      }
     }
     for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
       if (out.to < this.#machines.length) {
@@ -589,6 +635,20 @@ export class Script {
       }
     }
     this.ledger.inspect(who, replica)
+  }
+
+  #noteCheckpoints(process: Process): void {
+    const { replica } = process
+    const who = this.#name(process)
+    const own = replica.checkpointOf(replica.slot)
+    if (own !== undefined && own.root !== process.rootSeen && !process.isFlipped) {
+      process.rootSeen = own.root
+      this.ledger.root(who, own.op, own.root)
+    }
+    if (replica.certifiedOp > process.certifiedSeen) {
+      process.certifiedSeen = replica.certifiedOp
+      this.ledger.root(who, replica.certifiedOp, replica.certifiedRoot)
+    }
   }
 
   #send(process: Process, to: number, message: Message): void {

@@ -60,6 +60,20 @@ describe("the ledger", () => {
     ])
   })
 
+  test("finds a certified root that is not a sound machine's, and an arena that is another", () => {
+    const ledger = writtenTwice()
+    ledger.root("0", 2, "root")
+    ledger.root("1", 2, "root")
+    ledger.applied("0", 2, 7)
+    expect(ledger.violations).toEqual([])
+    ledger.root("1", 2, "another")
+    ledger.applied("1", 2, 8)
+    expect(ledger.violations).toEqual([
+      "1 goes by another root of op 2 than a sound machine's",
+      "the arena of 1 at op 2 differs from another machine's",
+    ])
+  })
+
   test("finds a read from the past", () => {
     const ledger = writtenTwice()
     ledger.read("x", "1", ledger.acknowledgedOp)

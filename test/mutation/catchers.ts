@@ -11,13 +11,15 @@ import {
   GRACE_SECONDS,
   HOLD_BACK_SECONDS_MAX,
   HOLD_BACK_SEEDS,
+  MEMORY_FAULTS_SECONDS_MAX,
+  MEMORY_FAULTS_SEEDS,
   SCRIPTED_SECONDS_MAX,
   SEARCH_GRACE_SECONDS,
   SWARM_SECONDS_MAX,
   SWARM_SEEDS,
 } from "./limits.ts"
 
-export type CatcherName = "scripted" | "exhaustive" | "hold_back" | "swarm"
+export type CatcherName = "scripted" | "exhaustive" | "hold_back" | "swarm" | "memory_faults"
 
 /** `broken`: it could not be run, which says nothing about the mutant. */
 export type Verdict = {
@@ -39,6 +41,7 @@ export const CATCHERS: readonly Catcher[] = [
   { name: "exhaustive", title: "exhaustive", look: exhaustive },
   { name: "hold_back", title: "hold-back", look: (tree, stop) => random("hold_back", tree, stop) },
   { name: "swarm", title: "swarm", look: (tree, stop) => random("swarm", tree, stop) },
+  { name: "memory_faults", title: "memory faults", look: (tree, stop) => random("memory_faults", tree, stop) },
 ]
 
 /** Only what the scripts mean: a wording that a mutant changes is no defect. */
@@ -75,10 +78,16 @@ async function exhaustive(tree: string, stop: AbortSignal): Promise<Verdict> {
   return verdict(end, end.code === 1 ? "caught" : "missed", `${states} states`)
 }
 
-async function random(mode: "hold_back" | "swarm", tree: string, stop: AbortSignal): Promise<Verdict> {
-  const seeds = mode === "hold_back" ? HOLD_BACK_SEEDS : SWARM_SEEDS
-  const secondsMax = mode === "hold_back" ? HOLD_BACK_SECONDS_MAX : SWARM_SECONDS_MAX
-  const args = ["test/simulation/main.ts", "--seeds", `1..${seeds}`, "--mode", mode, "--jobs", "1", "-o", "json"]
+/** Each way to simulate: its options, its seeds, and how long it may take. */
+const SIMULATIONS = {
+  hold_back: { options: ["--mode", "hold_back"], seeds: HOLD_BACK_SEEDS, secondsMax: HOLD_BACK_SECONDS_MAX },
+  swarm: { options: ["--mode", "swarm"], seeds: SWARM_SEEDS, secondsMax: SWARM_SECONDS_MAX },
+  memory_faults: { options: ["--memory-faults"], seeds: MEMORY_FAULTS_SEEDS, secondsMax: MEMORY_FAULTS_SECONDS_MAX },
+} as const
+
+async function random(name: keyof typeof SIMULATIONS, tree: string, stop: AbortSignal): Promise<Verdict> {
+  const { options, seeds, secondsMax } = SIMULATIONS[name]
+  const args = ["test/simulation/main.ts", "--seeds", `1..${seeds}`, ...options, "--jobs", "1", "-o", "json"]
   const end = await run(tree, args, secondsMax, stop)
   if (end.end === "late") {
     return verdict(end, "missed", "out of time")

@@ -10,6 +10,7 @@ import { applyMutant, describePatchError, makeTree, removeTree } from "./tree.ts
 export type Row = {
   readonly mutant: string
   readonly what: string
+  readonly isOfCheckpoints: boolean
   readonly verdicts: Readonly<Partial<Record<CatcherName, Verdict>>>
   /** A patch that does not apply. */
   readonly problem: string | undefined
@@ -41,18 +42,20 @@ export async function runGate(options: GateOptions): Promise<Row[]> {
 }
 
 async function judge(mutant: Mutant, options: GateOptions): Promise<Row> {
+  const { name, what, isOfCheckpoints = false } = mutant
+  const row = { mutant: name, what, isOfCheckpoints }
   const tree = makeTree()
   try {
     const applied = applyMutant(tree, mutant)
     if (!applied.ok) {
-      return { mutant: mutant.name, what: mutant.what, verdicts: {}, problem: describePatchError(applied.error) }
+      return { ...row, verdicts: {}, problem: describePatchError(applied.error) }
     }
     const verdicts: Partial<Record<CatcherName, Verdict>> = {}
     const wanted = options.catchersFor(mutant)
     for (const catcher of CATCHERS.filter((one: Catcher) => wanted.includes(one.name))) {
       verdicts[catcher.name] = await catcher.look(tree, options.stop)
     }
-    return { mutant: mutant.name, what: mutant.what, verdicts, problem: undefined }
+    return { ...row, verdicts, problem: undefined }
   } finally {
     removeTree(tree)
   }
@@ -74,7 +77,7 @@ export function findFaults(rows: readonly Row[], isWhole: boolean): string[] {
     } else if (!outcomes.includes("caught")) {
       faults.push(`${row.mutant}: nobody caught it`)
     }
-    if (row.mutant !== UNMUTATED) {
+    if (row.mutant !== UNMUTATED && !row.isOfCheckpoints) {
       mutants += 1
       byAdversary += row.verdicts.hold_back?.outcome === "caught" ? 1 : 0
     }

@@ -10,6 +10,8 @@ export const EXHAUSTIVE_SECONDS = 10
 export const HOLD_BACK_SEEDS = 24
 export const HOLD_BACK_SECONDS_MAX = 90
 export const SWARM_SEEDS = 8
+export const MEMORY_FAULTS_SEEDS = 24
+export const MEMORY_FAULTS_SECONDS_MAX = 90
 export const SWARM_SECONDS_MAX = 60
 /** Beyond its own bound a search may take this long to start and to end. */
 export const SEARCH_GRACE_SECONDS = 30

@@ -8,12 +8,14 @@ import { EQUIVALENTS, type Mutant, MUTANTS } from "./mutants.ts"
 
 const USAGE = `usage: npm run mutate -- [options]
 
-Each mutant is a patch that takes one defence out of the protocol. Four catchers look for it: the interaction scripts,
-the exhaustive search, the simulation with its adversary, and the simulation by chance. Each must be caught by one of
-them, half of all by the adversary alone, and the code as it is by none.
+Each mutant is a patch that takes one defence out of the protocol. Catchers look for it: the interaction scripts, the
+exhaustive search, the simulation with its adversary, by chance, and (for what checkpoints defend against) with bits
+that flip in memory. Each must be caught by one of them, half of those that are not about checkpoints by the adversary
+alone, and the code as it is by none.
 
   --mutant NAME     only this one (may be repeated)
-  --catcher NAME    only this one: scripted, exhaustive, hold_back, swarm (may be repeated)
+  --catcher NAME    only this one: scripted, exhaustive, hold_back, swarm,
+                    memory_faults (may be repeated)
   --quick           what npm test runs: each mutant by the catcher that finds it soonest
   --list            the mutants, and what each breaks
   --verbose         what the catchers printed
@@ -59,7 +61,7 @@ async function main(): Promise<number> {
   process.once("SIGINT", () => stop.abort())
   const rows = await runGate({
     mutants,
-    catchersFor: (mutant) => (values.quick ? [mutant.quick] : catchers),
+    catchersFor: (mutant) => (values.quick ? [mutant.quick] : catchers.filter((name) => mayFind(name, mutant))),
     progress: (row) => process.stderr.write(`${line(row)}\n`),
     stop: stop.signal,
   })
@@ -100,6 +102,11 @@ function readOptions() {
     // An option that there is not: usage says what there is.
     return undefined
   }
+}
+
+/** Flipped bits are for mutants of what defends against them, and for the code as it is. */
+function mayFind(name: CatcherName, mutant: Mutant): boolean {
+  return name !== "memory_faults" || mutant.isOfCheckpoints === true || mutant.name === UNMUTATED
 }
 
 function isCatcher(name: string): name is CatcherName {

@@ -3,6 +3,8 @@
  * exactly once; when the source moves on, the gate says which patch no longer applies. Plane: control.
  */
 
+import type { CatcherName } from "./catchers.ts"
+
 export type Patch = { readonly file: string; readonly find: string; readonly replace: string }
 
 export type Mutant = {
@@ -11,11 +13,14 @@ export type Mutant = {
   readonly what: string
   readonly patches: readonly Patch[]
   /** The catcher that finds it soonest: what the bounded run uses. */
-  readonly quick: "scripted" | "exhaustive" | "hold_back" | "swarm"
+  readonly quick: CatcherName
+  /** It shows where a bit has flipped, or a checkpoint is made and copied: not what the adversary is for. */
+  readonly isOfCheckpoints?: true
 }
 
 const REPLICA = "appliance/replication/replica.ts"
 const HELD = "appliance/replication/held_replies.ts"
+const TRANSFER = "appliance/replication/checkpoint_transfer.ts"
 const SESSIONS = "appliance/state_machine/sessions.ts"
 
 /** The assertion of rule 8 taken out as well: the checkers themselves must find what follows. */
@@ -328,6 +333,193 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     quick: "scripted",
   },
+  {
+    name: "certified_by_f",
+    what: "f equal roots certify a checkpoint (rule 22)",
+    patches: [one("needed: this.#faults + 1, confirming })", "needed: Math.max(1, this.#faults), confirming })")],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "standby_uncounted",
+    what: "a checkpoint is certified without the synchronous standby's word (rules 6, 22)",
+    patches: [one("const confirming = isBound ? standby?.slot : undefined", "const confirming = undefined")],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "uncertified_handed_out",
+    what: "an image is handed out before it is certified (rule 22)",
+    patches: [
+      one(
+        "    if (isCertified && isWhole) {\n      return true\n    }\n",
+        "    if (isWhole && this.#image.root !== undefined) {\n      return true\n    }\n",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "ring_overwritten",
+    what: "the log ring is overwritten above the certified checkpoint (rule 21)",
+    patches: [
+      one(
+        "return this.log.op - op < slots - control - 1 && this.log.bytesSince(op) + 2 * batch <= bytes",
+        "return true",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "page_not_judged",
+    what: "a clean page that is not as its digest says convicts nobody (rule 22a)",
+    patches: [one("    if (page >= 0) {\n", "    if (page >= this.#limits.log_slots * 1_000) {\n")],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "root_not_judged",
+    what: "a root that is not the certified one convicts nobody (rule 22b)",
+    patches: [
+      one("if (!this.#isTorn && this.#checkpoints.isRefuted) {", "if (this.#isTorn && this.#checkpoints.isRefuted) {"),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "disputed_copied",
+    what: "while voters differ, one side's own state is handed out and makes it a majority (rule 22b)",
+    patches: [one("    if (this.#mayBeCertified()) {\n", "    if (this.#mayBeCertified() && this.#faults < 0) {\n")],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "torn_applies",
+    what: "a convicted primary goes on committing (rule 22c)",
+    patches: [
+      one("    if (this.#isTorn) {\n      return\n    }\n    const standby", "    const standby"),
+      one(
+        '    assert(!this.#isTorn || op <= this.#commit, "replica: nothing is applied to an arena that is not believed")\n',
+        "",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "torn_answers_reads",
+    what: "a convicted primary answers the reads that waited (rule 22c)",
+    patches: [
+      one(
+        '      this.#abdicated = true\n      this.#refuseWaiting()\n    } else if (this.#status === "normal") {\n',
+        '      this.#abdicated = true\n    } else if (this.#status === "normal") {\n',
+      ),
+      one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n"),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "torn_primary_stays",
+    what: "a convicted primary does not step down (rule 22c)",
+    patches: [
+      one(
+        "      // Falls silent until the others leave its view, and copies then.\n      this.#abdicated = true\n",
+        "",
+      ),
+      one(
+        '    assert(!this.#isTorn || this.#status !== "normal" || this.#abdicated, "replica: a member has the state")\n',
+        "",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "torn_hands_out",
+    what: "a convicted machine hands its image out (rule 22c)",
+    patches: [
+      one('    if (this.#status === "recovering" || this.#isTorn) {', '    if (this.#status === "recovering") {'),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "never_quarantined",
+    what: "a machine goes on however often its memory was wrong (rule 22c)",
+    patches: [
+      one(
+        "    if (this.counters.memory_faults >= this.#process.memory_faults_max) {",
+        "    if (this.counters.memory_faults >= 1_000_000) {",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "replay_skipped",
+    what: "what the log holds beyond a copied checkpoint is not applied again (rule 22c)",
+    patches: [
+      one(
+        "    for (let next = op + 1; next <= this.#commit; next += 1) {\n",
+        "    for (const next of [] as number[]) {\n",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "log_too_short",
+    what: "a checkpoint is installed from which the own log does not go on (rule 22c)",
+    patches: [
+      one(
+        "    if (op < this.#commit && this.log.checksum(op) !== checksum) {",
+        "    if (op < 0 && checksum === root) {",
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "pages_unverified",
+    what: "a copied page is believed whatever its digest (rule 18)",
+    patches: [
+      one(
+        "      if (isWanted && this.#pages.replace(page, body, at)) {",
+        "      if (isWanted && (this.#pages.replace(page, body, at) || at >= 0)) {",
+        TRANSFER,
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "table_unverified",
+    what: "a copied table of digests is believed whatever its root (rule 18)",
+    patches: [
+      one(
+        "      this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root\n",
+        '      this.#root === ""\n',
+        TRANSFER,
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "window_uncompared",
+    what: "a late answer finishes a window that was not compared with the new image (rule 18)",
+    patches: [
+      one(
+        "    if (this.#isCompared[window] === 0) {\n      // Asked",
+        "    if (this.#isCompared[window] === 2) {\n      // Asked",
+        TRANSFER,
+      ),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
 ]
 
 /** Patches that change nothing that anyone could see, and why; not part of the gate. */
@@ -343,6 +535,14 @@ export const EQUIVALENTS: readonly Mutant[] = [
     // everything that this primary's log held when it answered, all of what was acknowledged included.
     what: "acknowledgements of a machine's dead process are kept by the primary (rule 7)",
     patches: [one("    this.#acked[slot] = 0\n    this.#ackedAt[slot]", "    this.#ackedAt[slot]")],
+    quick: "scripted",
+  },
+  {
+    name: "torn_is_asked_to_read",
+    // Reads wait at a primary only. Whoever is convicted as one refuses those that wait, has abdicated, and refuses those
+    // that come; in every other status it is no primary. So no read is there that the second look could hold back.
+    what: "reads are served without asking whether the arena is believed (rule 22c)",
+    patches: [one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n")],
     quick: "scripted",
   },
 ]

@@ -7,6 +7,7 @@ import type { Message } from "../../appliance/replication/message.ts"
 import { type ClusterLimits, inFlightMax } from "../../appliance/types/limits.ts"
 import { type History, rankOf, Violation } from "./history.ts"
 import { describe, type Process } from "./machine.ts"
+import type { MemoryFaults } from "./memory_faults.ts"
 
 /** Every so many ops the whole arena is compared. */
 const DIGEST_OPS = 8
@@ -14,11 +15,13 @@ const DIGEST_OPS = 8
 export class Checker {
   readonly #history: History
   readonly #limits: ClusterLimits
+  readonly #memory: MemoryFaults | undefined
   /** Of each request and read, how often it was asked less how often it was answered. */
   readonly #asked = new Map<string, number>()
 
-  constructor(history: History, limits: ClusterLimits) {
+  constructor(history: History, limits: ClusterLimits, memory: MemoryFaults | undefined) {
     this.#history = history
+    this.#memory = memory
     this.#limits = limits
   }
 
@@ -87,6 +90,12 @@ export class Checker {
 
   /** The arena of a process, byte for byte, against any other at the same op. */
   checkArena(process: Process): void {
+    if (this.#memory?.isVictim(process) === true || process.replica.isTorn) {
+      return
+    }
+    if (this.#memory?.isArenaRight(process) === false) {
+      throw new Violation(`the arena is not what the committed ops make: ${describe(process)}`)
+    }
     this.#history.checkDigest(process.slot, process.replica.commit, crc32(process.stateMachine.arena))
   }
 
@@ -120,6 +129,7 @@ export class Checker {
       const entry = log.entry(op)
       if (entry !== undefined) {
         this.#history.committed(slot, entry, rank)
+        this.#memory?.apply(entry)
       }
     }
     const checksum = log.checksum(commit)

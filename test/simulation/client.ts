@@ -309,7 +309,7 @@ function checkResults(body: Uint8Array, expected: Effect): void {
 
 const TEXT = new TextDecoder()
 
-function decodeValue(body: Uint8Array): string | undefined {
+export function decodeValue(body: Uint8Array): string | undefined {
   const kind = body[0]
   if (kind === ResultKind.nil) {
     return undefined

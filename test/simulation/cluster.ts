@@ -17,9 +17,11 @@ import {
   CLIENT_TICK_MS,
   CLIENT_UNKNOWN_MS,
   CLIENT_UNKNOWN_MS_DIRECT,
+  SIMULATED_PROCESS_LIMITS,
 } from "./limits.ts"
 import { bootProcess, describe, type Process } from "./machine.ts"
 import { Membership } from "./membership.ts"
+import { type Before, MemoryFaults } from "./memory_faults.ts"
 import { CLIENT_MASK, codeOf, keep } from "./message_kinds.ts"
 import { type Flight, Network } from "./network.ts"
 import { drawSetup, type Mode, type Setup, Stream, streamSeed } from "./setup.ts"
@@ -29,6 +31,7 @@ export type ClusterOptions = {
   readonly mode: Mode
   readonly voters?: number | undefined
   readonly trace?: ((line: string) => void) | undefined
+  readonly memoryFaults?: boolean | undefined
 }
 
 const NEVER = Number.POSITIVE_INFINITY
@@ -45,6 +48,7 @@ export class Cluster {
   readonly actions: Record<string, number> = {}
   readonly totals = { view_changes: 0, recoveries: 0, checkpoints: 0, fenced: 0, stale: 0, crashes: 0 }
   readonly membership: Membership
+  readonly memory: MemoryFaults | undefined
   now = 0
   events = 0
   /** The last to hand out a part of a checkpoint, and when. */
@@ -73,13 +77,19 @@ export class Cluster {
     const { limits, machines, clients } = this.setup
     this.trace = new EventTrace(options.trace)
     this.history = new History(limits.sessions_max)
-    this.#checker = new Checker(this.history, limits)
+    this.memory = options.memoryFaults === true ? this.#memoryFaults() : undefined
+    this.#checker = new Checker(this.history, limits, this.memory)
     this.network = new Network({ random: new PRNG(streamSeed(options.seed, Stream.network)), limits })
     this.#replicaRandom = new PRNG(streamSeed(options.seed, Stream.replicas))
     this.#clientRandom = new PRNG(streamSeed(options.seed, Stream.clients))
     this.#bootAt = new Float64Array(limits.slots_max).fill(NEVER)
     this.membership = new Membership(
-      { at: (slot) => this.at(slot), processes: () => this.#processes, now: () => this.now },
+      {
+        at: (slot) => this.at(slot),
+        processes: () => this.#processes,
+        now: () => this.now,
+        isWell: (slot) => this.memory?.isVictim(this.at(slot)) !== true,
+      },
       { slots: limits.slots_max, founders: this.setup.voters },
     )
     this.#deaths = new Uint32Array(limits.slots_max)
@@ -101,6 +111,11 @@ export class Cluster {
         }),
       )
     }
+  }
+
+  #memoryFaults(): MemoryFaults {
+    const random = new PRNG(streamSeed(this.#options.seed, Stream.memory))
+    return new MemoryFaults({ random, limits: this.setup.limits, history: this.history })
   }
 
   // ---------------------------------------------------------------- what a driver asks
@@ -169,7 +184,9 @@ export class Cluster {
   /** An operator asks the primary for other voters. */
   reconfigure(voters: readonly number[], standbys: readonly number[]): void {
     const primary = this.primary()
-    if (primary === undefined) {
+    // An operator may name a machine whose memory is wrong; then it counts among the new epoch's f from the start.
+    const isOverrun = voters.length === 1 && this.memory?.isVictim(this.at(voters[0] ?? 0)) === true
+    if (primary === undefined || isOverrun) {
       return
     }
     this.membership.noteChange(voters)
@@ -251,11 +268,32 @@ export class Cluster {
     }
     if (message.type === "request" || message.type === "read") {
       this.#checker.noteAsked(message)
+      this.memory?.noteAsked(message)
     } else if (message.type === "checkpoint_chunk") {
       this.donor = { slot: message.from, at: this.now }
     }
-    process.replica.receive(message)
-    this.#after(process)
+    this.#do(process, () => process.replica.receive(message))
+  }
+
+  /** A bit of a machine that may be lost as well. */
+  flipBit(): void {
+    const { memory } = this
+    if (memory === undefined) {
+      return
+    }
+    memory.look()
+    const candidates = this.#processes.filter((process) => {
+      return process.replica.status !== "fenced" && !process.hasTwin && this.membership.mayCrash(process.slot)
+    })
+    const what = memory.flip(candidates, this.now)
+    if (what !== undefined) {
+      this.count(`flip in ${what}`)
+    }
+  }
+
+  /** Nobody's memory is wrong; of who stays outside the core nothing is asked. */
+  isMemoryRight(core: readonly number[]): boolean {
+    return !core.some((slot) => this.memory?.isSick(this.at(slot)) === true)
   }
 
   // ---------------------------------------------------------------- liveness
@@ -355,6 +393,7 @@ export class Cluster {
       founders: this.setup.voters,
       mayFound: !this.#isFounded,
       limits: this.setup.limits,
+      processLimits: this.memory?.processLimits ?? SIMULATED_PROCESS_LIMITS,
       random: this.#replicaRandom,
       now: this.now,
     })
@@ -374,6 +413,7 @@ export class Cluster {
   }
 
   #remove(process: Process): void {
+    this.memory?.forget(process)
     this.#processes = this.#processes.filter((other) => other !== process)
     this.#addCounters(process)
   }
@@ -384,6 +424,7 @@ export class Cluster {
     this.totals.recoveries += counters.recoveries
     this.totals.checkpoints += counters.checkpoints_received
     this.totals.stale += counters.stale_incarnation
+    this.memory?.addCounters(process)
   }
 
   #tick(process: Process): void {
@@ -399,8 +440,23 @@ export class Cluster {
     this.events += 1
     this.advanceClock(process)
     this.trace.note(Kind.tick, process.id, this.now, 0)
-    process.replica.tick(Math.floor(process.clock))
-    this.#after(process)
+    this.#do(process, () => process.replica.tick(Math.floor(process.clock)))
+    this.memory?.noteTick(process)
+  }
+
+  /** One event of a process; an assertion that stops one with a flipped bit is its death. */
+  #do(process: Process, event: () => void): void {
+    const before = { isTorn: process.replica.isTorn, commit: process.commit }
+    try {
+      event()
+    } catch (error) {
+      if (this.memory?.isStop(process, error) !== true) {
+        throw error
+      }
+      this.crash(process.slot, this.now + 100)
+      return
+    }
+    this.#after(process, before)
   }
 
   /** Whom a message to the slot reaches: of two processes mostly the younger, sometimes the older. */
@@ -418,15 +474,26 @@ export class Cluster {
   }
 
   /** After every event of a process: what it did is checked, what it says is sent. */
-  #after(process: Process): void {
+  #after(process: Process, before: Before): void {
     const hasCommitted = this.#checker.check(process)
+    if (this.memory?.check(process, this.now) === true) {
+      this.#checker.checkArena(process)
+    }
     const { replica, slot } = process
     if (hasCommitted) {
       this.trace.note(Kind.commit, process.id, replica.commit, replica.view)
     }
     this.#noteStanding(process)
     for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
-      this.#send(process, out.to, out.message)
+      if (this.memory?.maySay(process, out.message, before) !== false) {
+        this.#send(process, out.to, out.message)
+      }
+    }
+    if (replica.status === "quarantined") {
+      // Its machine is switched off, and another one takes its place.
+      this.count("quarantined")
+      this.crash(slot, this.now + 500)
+      return
     }
     if (replica.counters.outbox_dropped > 0) {
       throw new Violation(`slot ${slot}: one event left more messages than the outbox holds`)

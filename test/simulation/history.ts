@@ -224,6 +224,21 @@ export class History {
     this.#seen.set(key, Math.max(this.#seen.get(key) ?? 0, first))
   }
 
+  /** Whether the key had this value after one of the ops from `from` to `to`. */
+  isValue(key: string, value: string | undefined, ops: { readonly from: number; readonly to: number }): boolean {
+    const versions = this.#versions.get(key) ?? []
+    let index = versions.length - 1
+    while (index >= 0 && (versions[index]?.op ?? 0) > ops.to) {
+      index -= 1
+    }
+    for (; index >= 0 && (versions[index]?.op ?? 0) > ops.from; index -= 1) {
+      if (versions[index]?.value === value) {
+        return true
+      }
+    }
+    return versions[index]?.value === value
+  }
+
   /** As the production table does it: a client that is known keeps its session, a full table evicts its oldest. */
   #register(op: number, body: Uint8Array): void {
     const client = String(body)

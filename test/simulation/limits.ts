@@ -108,6 +108,21 @@ export const CODEC_SAMPLE = 64
 /** What the adversary holds back at most. */
 export const BAG_MAX = 600
 
+/**
+ * Bits that flip: the chance in 10,000 of one at each opportunity while every machine's memory is right, in what, and
+ * how many bytes are looked at for one in use.
+ */
+export const FLIP_CHANCE = 400
+export const FLIP_WHERE = { arena: 80, table: 12, pool: 8 } as const
+export const FLIP_DRAWS = 8
+/** In the arena, the chance in 100 that any byte is as good as any other. */
+export const FLIP_ANYWHERE = 10
+/** Ticks beyond a whole round of the scrub after which it has come past every page. */
+export const FLIP_SLACK_TICKS = 1
+/** What a seed draws of it: pages looked at in a tick, and after how many faults a machine is none any more. */
+export const SCRUB_PAGES: readonly [number, ...number[]] = [1, 1, 2, 4]
+export const MEMORY_FAULTS_MAX: readonly [number, ...number[]] = [2, 3, 1_000]
+
 /** Events of a run: one that loops must end. */
 export const EVENTS_MAX = 5_000_000
 /** Runs that looking for the shortest failing prefix may take. */

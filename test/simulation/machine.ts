@@ -3,16 +3,16 @@
  * The only place that builds a replica. Plane: control.
  */
 import { arenaBytes } from "../../appliance/state_machine/arena.ts"
-import { createStateMachine } from "../../appliance/state_machine/state_machine.ts"
+import { createStateMachine, pagePoolBytes } from "../../appliance/state_machine/state_machine.ts"
 import { entryAt } from "../../appliance/replication/crash_vector.ts"
 import { Replica } from "../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"
 import type { StateMachine } from "../../appliance/types/contracts.ts"
-import type { ClusterLimits } from "../../appliance/types/limits.ts"
+import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
 import type { PRNG } from "../../appliance/types/prng.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
 import { simulatedDigest } from "./digest.ts"
-import { SIMULATED_PROCESS_LIMITS, TICK_MS } from "./limits.ts"
+import { TICK_MS } from "./limits.ts"
 
 const TOKEN = "5".repeat(32)
 const GENERATION = 1
@@ -23,6 +23,8 @@ export type Process = {
   readonly slot: number
   readonly replica: Replica
   readonly stateMachine: StateMachine
+  /** Where pages of its image lie that have changed since. */
+  readonly pool: Uint8Array
   /** Another process of its slot lived at the same time. */
   hasTwin: boolean
   /** What the checker saw last. */
@@ -52,25 +54,24 @@ export function bootProcess(options: {
   /** Only until the cluster has been founded: the boot server hands the token out no longer. */
   readonly mayFound: boolean
   readonly limits: ClusterLimits
+  readonly processLimits: ProcessLimits
   readonly random: PRNG
   readonly now: number
 }): Process {
-  const { id, slot, limits, random, now } = options
+  const { id, slot, limits, processLimits, random, now } = options
   const memory = new StaticMemory()
   const arena = memory.allocate("arena", arenaBytes(limits))
-  const stateMachine = createStateMachine({ limits, arena })
+  const pool = memory.allocate("page pool", pagePoolBytes(limits))
+  const stateMachine = createStateMachine({ limits, arena, pool })
   const replica = new Replica({
     slot,
     voters: options.founders,
     generation: GENERATION,
     token: options.mayFound ? TOKEN : "",
     limits,
-    processLimits: SIMULATED_PROCESS_LIMITS,
+    processLimits,
     stateMachine,
-    memory: allocateReplicaMemory(memory, {
-      limits,
-      processLimits: SIMULATED_PROCESS_LIMITS,
-    }),
+    memory: allocateReplicaMemory(memory, { limits, processLimits }),
     digest: simulatedDigest,
     random: () => random.u32(),
   })
@@ -79,6 +80,7 @@ export function bootProcess(options: {
     slot,
     replica,
     stateMachine,
+    pool,
     hasTwin: false,
     epoch: 0,
     view: 0,

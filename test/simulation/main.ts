@@ -14,6 +14,7 @@ const USAGE = `usage: npm run simulate -- --seed N [--events K] [--trace] [optio
        npm run simulate -- --seeds A..B [--jobs J] [options]
 
   --mode swarm|hold_back|mixed   chance, an adversary that holds messages back, or both (mixed)
+  --memory-faults                bits flip in the memory of one machine at a time
   --voters 1|3|5|7               instead of what each seed draws
   --events K                     the phase with faults ends at event K
   --trace                        every event, one a line
@@ -23,6 +24,7 @@ const USAGE = `usage: npm run simulate -- --seed N [--events K] [--trace] [optio
 
   npm run simulate -- --seeds 1..200             two hundred runs, medians at the end
   npm run simulate -- --seed 17 --mode swarm --trace
+  npm run simulate -- --memory-faults --seeds 1..2000
 
 exit codes: 0 no failure, 1 a seed failed or none counts, 2 usage`
 
@@ -38,6 +40,7 @@ type Arguments = {
   readonly jobs: number
   readonly json: boolean
   readonly shrinks: boolean
+  readonly memoryFaults: boolean
 }
 
 process.exitCode = await main()
@@ -78,6 +81,7 @@ function parse(args: readonly string[]): Arguments | "help" | "usage" {
         voters: { type: "string" },
         events: { type: "string" },
         trace: { type: "boolean", default: false },
+        "memory-faults": { type: "boolean", default: false },
         "no-shrink": { type: "boolean", default: false },
         jobs: { type: "string", default: String(JOBS_DEFAULT) },
         output: { type: "string", short: "o", default: "text" },
@@ -118,6 +122,7 @@ function parse(args: readonly string[]): Arguments | "help" | "usage" {
       jobs,
       json: values.output === "json",
       shrinks: !values["no-shrink"],
+      memoryFaults: values["memory-faults"],
     }
   } catch {
     // parseArgs throws on an option that it does not know.
@@ -126,7 +131,8 @@ function parse(args: readonly string[]): Arguments | "help" | "usage" {
 }
 
 function optionsOf(seed: number, args: Arguments): SimulationOptions {
-  return { seed, mode: modeOf(seed, args.mode), voters: args.voters, eventsMax: args.eventsMax }
+  const { voters, eventsMax, memoryFaults } = args
+  return { seed, mode: modeOf(seed, args.mode), voters, eventsMax, memoryFaults }
 }
 
 function runOne(args: Arguments): SimulationResult {
@@ -170,7 +176,8 @@ function explain(failed: SimulationResult, args: Arguments): Failure {
   const options = optionsOf(seed, args)
   const shortest = args.shrinks ? shrink(failed, (eventsMax) => simulate({ ...options, eventsMax })) : failed
   const voters = args.voters === undefined ? "" : ` --voters ${args.voters}`
-  const replay = `npm run simulate -- --seed ${seed} --mode ${mode}${voters} --events ${shortest.events} --trace`
+  const faulty = args.memoryFaults ? " --memory-faults" : ""
+  const replay = `npm run simulate -- --seed ${seed} --mode ${mode}${voters}${faulty} --events ${shortest.events} --trace`
   const commit = gitCommit()
   const lines = [
     `seed ${seed} failed at commit ${commit}, ${mode}, ${failed.voters} voters, at event ${failed.events}:`,

@@ -17,6 +17,8 @@ type View = {
   readonly at: (slot: number) => Process | undefined
   readonly processes: () => readonly Process[]
   readonly now: () => number
+  /** No bit of its memory is known to be wrong, by whoever flips them. */
+  readonly isWell: (slot: number) => boolean
 }
 
 export class Membership {
@@ -109,6 +111,9 @@ export class Membership {
   isUp(slot: number): boolean {
     const process = this.#view.at(slot)
     if (process === undefined || process.replica.status === "fenced" || this.#hasRival(process)) {
+      return false
+    }
+    if (!this.#view.isWell(slot)) {
       return false
     }
     if (process.replica.epoch === this.epoch && isOperational(process)) {

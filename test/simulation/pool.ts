@@ -20,6 +20,7 @@ export type PoolOptions = {
   readonly mode: SeedMode
   readonly jobs: number
   readonly voters?: number | undefined
+  readonly memoryFaults?: boolean | undefined
   /** Called for each as it ends. */
   readonly onResult?: (result: SimulationResult, done: number) => void
 }
@@ -37,7 +38,8 @@ export async function runSeeds(options: PoolOptions): Promise<SimulationResult[]
           resolve(worker.terminate().then(() => undefined))
           return
         }
-        worker.postMessage({ seed: next, mode: modeOf(next, options.mode), voters: options.voters })
+        const { voters, memoryFaults } = options
+        worker.postMessage({ seed: next, mode: modeOf(next, options.mode), voters, memoryFaults })
         next += 1
       }
       worker.on("error", reject)

@@ -1,4 +1,5 @@
 /** What a run of many seeds says of itself: medians, faults, and which seeds do not count. Plane: control. */
+import type { FaultTotals } from "./memory_faults.ts"
 import type { SimulationResult } from "./simulate.ts"
 
 export type Report = {
@@ -9,10 +10,13 @@ export type Report = {
   readonly failed: readonly number[]
   readonly majority_lost: number
   readonly primary_out_of_reach: number
+  readonly only_copy_wrong: number
   readonly seconds: number
   readonly events_per_second: number
   readonly medians: Readonly<Record<string, number>>
   readonly faults: Readonly<Record<string, number>>
+  /** How flipped bits ended, and how long those that were found stayed; undefined in a run without. */
+  readonly memory: Readonly<Record<string, number>> | undefined
 }
 
 const MEDIANS = [
@@ -48,10 +52,37 @@ export function reportOf(results: readonly SimulationResult[], seconds: number):
     failed: results.filter((result) => result.failure !== undefined).map((result) => result.seed),
     majority_lost: results.filter((result) => result.excuse === "majority_lost").length,
     primary_out_of_reach: results.filter((result) => result.excuse === "primary_out_of_reach").length,
+    only_copy_wrong: results.filter((result) => result.excuse === "only_copy_wrong").length,
     seconds,
     events_per_second: Math.round(results.reduce((sum, result) => sum + result.events, 0) / seconds),
     medians,
     faults,
+    memory: memoryOf(results),
+  }
+}
+
+function memoryOf(results: readonly SimulationResult[]): Record<string, number> | undefined {
+  const totals = results.flatMap((result) => (result.memory === undefined ? [] : [result.memory]))
+  if (totals.length === 0) {
+    return undefined
+  }
+  const sum = (name: Exclude<keyof FaultTotals, "found_ms">): number =>
+    totals.reduce((total, one) => total + one[name], 0)
+  const found = totals.flatMap((one) => one.found_ms).sort((a, b) => a - b)
+  return {
+    flips: sum("flips"),
+    found_by_scrub: sum("found_by_scrub"),
+    found_by_root: sum("found_by_root"),
+    overwritten: sum("overwritten"),
+    passed: sum("passed"),
+    died: sum("died"),
+    stopped: sum("stopped"),
+    refused_by_crc: sum("refused_by_crc"),
+    exposed_reads: sum("exposed_reads"),
+    exposed_writes: sum("exposed_writes"),
+    pages_spoilt: sum("pages_spoilt"),
+    found_ms_median: found[found.length >> 1] ?? 0,
+    found_ms_max: found.at(-1) ?? 0,
   }
 }
 
@@ -68,6 +99,9 @@ export function textOf(report: Report): string {
     `${report.primary_out_of_reach} had a member of the core that was cut off from a primary outside it`,
     `medians a seed: ${pairs(report.medians)}`,
     `in all: ${pairs(report.faults)}`,
+    ...(report.memory === undefined
+      ? []
+      : [`memory: ${pairs(report.memory)}; ${report.only_copy_wrong} seeds ended with a wrong copy`]),
     "",
   ].join("\n")
 }

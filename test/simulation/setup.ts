@@ -19,7 +19,7 @@ export type Setup = {
 }
 
 /** The streams of a seed: what one of them draws moves nothing in another. */
-export const Stream = { setup: 0, network: 1, faults: 2, clients: 3, replicas: 4, liveness: 5 } as const
+export const Stream = { setup: 0, network: 1, faults: 2, clients: 3, replicas: 4, liveness: 5, memory: 6 } as const
 const STREAMS = 8
 
 export function streamSeed(seed: number, stream: number): number {

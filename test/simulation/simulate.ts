@@ -20,6 +20,7 @@ import {
   SAFETY_MS_MIN,
   SEALED_MS,
 } from "./limits.ts"
+import type { FaultTotals } from "./memory_faults.ts"
 import { QUIET } from "./network.ts"
 import { type Mode, Stream, streamSeed } from "./setup.ts"
 import { type Driver, Swarm } from "./swarm.ts"
@@ -29,6 +30,8 @@ export type SimulationOptions = {
   readonly mode: Mode
   /** Instead of what the seed draws: 1, 3, 5 or 7. */
   readonly voters?: number | undefined
+  /** Bits flip in the memory of one machine at a time, too. */
+  readonly memoryFaults?: boolean | undefined
   /** The phase with faults ends at this event: the shortest failing prefix is the smallest that still fails. */
   readonly eventsMax?: number | undefined
   readonly trace?: ((line: string) => void) | undefined
@@ -36,9 +39,10 @@ export type SimulationOptions = {
 
 /**
  * Why a run may end without the convergence of every member of its core: nobody's, for there is no majority; or without
- * one that is cut off from the primary, which is outside the core.
+ * one that is cut off from the primary, which is outside the core. Or without more: the only state that a machine could
+ * copy for long was one with a flipped bit.
  */
-export type Excuse = "majority_lost" | "primary_out_of_reach"
+export type Excuse = "majority_lost" | "primary_out_of_reach" | "only_copy_wrong"
 
 export type SimulationResult = {
   readonly seed: number
@@ -67,6 +71,8 @@ export type SimulationResult = {
   readonly evicted_wrongly: number
   /** How often each fault was injected, and what became of messages. */
   readonly faults: Readonly<Record<string, number>>
+  /** How flipped bits ended; undefined without them. */
+  readonly memory: FaultTotals | undefined
   /** Hash of every event: equal for equal seeds, or the simulator is not deterministic. */
   readonly trace_digest: string
 }
@@ -114,6 +120,13 @@ class Run {
       if (cluster.now % FAULT_MS === 0 || this.#options.mode === "hold_back") {
         this.#driver.step()
       }
+      if (cluster.now % FAULT_MS === 0) {
+        cluster.flipBit()
+      }
+    }
+    if (cluster.memory?.isSpread === true) {
+      this.excuse = "only_copy_wrong"
+      return
     }
     this.#driver.end()
     const isBetween = cluster.membership.isChanging() || !cluster.membership.isSettled()
@@ -127,7 +140,7 @@ class Run {
 
   #isSafetyOver(): boolean {
     const cluster = this.#cluster
-    if (cluster.events >= (this.#options.eventsMax ?? EVENTS_MAX)) {
+    if (cluster.events >= (this.#options.eventsMax ?? EVENTS_MAX) || cluster.memory?.isSpread === true) {
       return true
     }
     return cluster.now >= SAFETY_MS_MAX || (cluster.now >= SAFETY_MS_MIN && hasReached(cluster))
@@ -214,7 +227,9 @@ class Run {
       cluster.clients.every((client, index) => {
         return client.served > (before[index] ?? 0) || cluster.isOutOfReach(client.home, core)
       })
-    this.#await(core, () => isServed() && cluster.divergence(core, false) === undefined)
+    // A bit that is in no clean page is found by the next checkpoint: there must be something new for one.
+    const isFirst = (): boolean => isServed() && cluster.divergence(core, false) === undefined
+    this.#await(core, () => isFirst() && cluster.isMemoryRight(core))
     for (const client of cluster.clients) {
       client.stop()
     }
@@ -229,11 +244,20 @@ class Run {
     const end = cluster.now + LIVENESS_MS_MAX
     while (cluster.now < end) {
       cluster.step()
-      if (cluster.now % FAULT_MS === 0 && isDone()) {
+      if (cluster.memory?.isSpread === true) {
+        this.excuse = "only_copy_wrong"
+        return
+      }
+      if (cluster.now % FAULT_MS !== 0) {
+        continue
+      }
+      cluster.memory?.look()
+      if (isDone()) {
         return
       }
     }
-    const why = cluster.divergence(core, false) ?? "clients are not served"
+    const rest = cluster.isMemoryRight(core) ? "clients are not served" : "a bit is not found"
+    const why = cluster.divergence(core, false) ?? rest
     throw new Violation(
       `the core ${core.join(",")} does not converge within ${LIVENESS_MS_MAX} ms: ${why}\n${cluster.describe()}`,
     )
@@ -286,6 +310,7 @@ function resultOf(
     evicted: sum((client) => client.counts.evicted),
     evicted_wrongly: sum((client) => client.counts.evicted_wrongly),
     faults: { ...cluster.actions, ...cluster.network.counts },
+    memory: cluster.memory?.totals,
     trace_digest: cluster.trace.digest(),
   }
 }

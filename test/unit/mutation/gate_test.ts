@@ -14,7 +14,7 @@ function verdict(outcome: Verdict["outcome"]): Verdict {
 }
 
 function row(mutant: string, verdicts: Row["verdicts"], problem?: string): Row {
-  return { mutant, what: "", verdicts, problem }
+  return { mutant, what: "", isOfCheckpoints: false, verdicts, problem }
 }
 
 describe("patches", () => {
@@ -64,5 +64,11 @@ describe("the gate", () => {
     const rows = [green, row("a", caught), row("b", scripted), row("c", scripted)]
     expect(findFaults(rows, true)[0]).toMatch(/caught 1 of 3/)
     expect(findFaults(rows, false)).toEqual([])
+  })
+
+  test("asks the adversary for nothing that only a flipped bit shows", () => {
+    const byFlips = { hold_back: verdict("missed"), memory_faults: verdict("caught") }
+    const rows = [green, row("a", caught), { ...row("b", byFlips), isOfCheckpoints: true }]
+    expect(findFaults([...rows, { ...row("c", byFlips), isOfCheckpoints: true }], true)).toEqual([])
   })
 })

@@ -30,8 +30,9 @@ import { type Ports, ProcessHost, type Reply } from "./orchestration/process_hos
 import { startSpare } from "./orchestration/spare.ts"
 import { textLine } from "./orchestration/text_log.ts"
 import { CommandCode, ResultKind } from "./state_machine/command.ts"
-import { limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
-import { assertClusterLimits, assertProcessLimits, PROCESS_LIMITS } from "./types/limits.ts"
+import { type ClusterSize, growthShortage, limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
+import { growthFault } from "./types/growth.ts"
+import { assertClusterLimits, assertProcessLimits, type ClusterLimits, PROCESS_LIMITS } from "./types/limits.ts"
 import { err, ok, type Result } from "./types/result.ts"
 
 /** As in package.json; a test compares them. */
@@ -113,6 +114,10 @@ async function runReplica({
   }
   const limits = limitsForSize(config.size)
   assertClusterLimits(limits)
+  const growTo = growToOf(config.size, options.growTo ?? config.grow_to)
+  if (!growTo.ok) {
+    return fail({ code: ExitCode.config, message: growTo.error })
+  }
   assertProcessLimits(PROCESS_LIMITS)
   const ending = endOfProcess(log)
   const host = new ProcessHost({
@@ -124,6 +129,7 @@ async function runReplica({
     ports: options.ports,
     version: VERSION,
     limits,
+    ...(growTo.value === undefined ? {} : { growTo: growTo.value }),
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: options.runDirectory,
@@ -137,6 +143,10 @@ async function runReplica({
     random: host.random,
     schedule: () => setImmediate(() => gateway.flush()),
   })
+  const crowded = growTo.value === undefined ? undefined : growthShortage(host.memory.bytesTotal, memoryBytes())
+  if (crowded !== undefined) {
+    return fail({ code: ExitCode.config, message: crowded })
+  }
   const registration = makeRegistration({ host, gateway, config, address: advertise, log })
   const screen = new MachineConsole(options.console, ORCHESTRATION_LIMITS.console_ms)
   const machine = { info: () => host.info(), address: advertise, clusterID: config.cluster_id }
@@ -147,6 +157,7 @@ async function runReplica({
       registration.tick(nowMs)
       screen.tick(nowMs, machine)
     },
+    onGrown: (grown: ClusterLimits) => gateway.onGrown(grown),
   }
   const started = await startReplica({ host, gateway, options, sink })
   if (!started.ok) {
@@ -161,6 +172,21 @@ async function runReplica({
   await started.value.close()
   screen.close()
   return code
+}
+
+/** The larger limits that this machine is to have room for; undefined for none. */
+function growToOf(size: ClusterSize, growTo: ClusterSize | null): Result<ClusterLimits | undefined, string> {
+  if (growTo === null) {
+    return ok(undefined)
+  }
+  const limits = limitsForSize(growTo)
+  const fault = growthFault(limitsForSize(size), limits)
+  if (fault !== undefined) {
+    return err(`a cluster of size ${size} does not grow to ${growTo}: ${fault} would not be larger`)
+  }
+  assertClusterLimits(limits)
+  const shortage = memoryShortage(growTo, memoryBytes())
+  return shortage === undefined ? ok(limits) : err(shortage)
 }
 
 /** What this process may have of the machine's memory: a container may have less than all. */

@@ -20,6 +20,7 @@ type ReconfigureOptions = QueryOptions & {
   readonly voters: readonly number[]
   readonly standbys: readonly number[]
   readonly sync: boolean
+  readonly grow: boolean
   readonly epoch?: number
 }
 type ConfirmOptions = QueryOptions & { readonly confirmOff: boolean }
@@ -47,14 +48,18 @@ function addReconfigure(program: Command, streams: CLIStreams, onCode: (code: nu
     .requiredOption("--voters <slots>", "1, 3, 5 or 7 slots, for instance 0,1,2", parseSlots)
     .option("--standbys <slots>", "slots that hold the state without a vote", parseSlots, [])
     .option("--sync", "the one standby confirms everything that the one voter answers", false)
+    .option("--grow", "into the larger limits that all named machines were started with (--grow-to)", false)
     .option("--epoch <number>", "only if this epoch is the present one", parseEpoch)
     .addHelpText(
       "after",
-      examples("mandala reconfigure --voters 0,1,2", "mandala reconfigure --voters 0 --standbys 1 --sync --epoch 4"),
+      examples(
+        "mandala reconfigure --voters 0 --standbys 1 --sync --epoch 4",
+        "mandala reconfigure --voters 3,4,5 --grow",
+      ),
     )
     .action(async (options: ReconfigureOptions) => {
-      const { voters, standbys, sync, epoch } = options
-      const body = { voters, standbys, synchronous: sync, ...(epoch === undefined ? {} : { epoch }) }
+      const { voters, standbys, sync, grow, epoch } = options
+      const body = { voters, standbys, synchronous: sync, grow, ...(epoch === undefined ? {} : { epoch }) }
       onCode(await report(options, streams, (api) => api.post(MEMBERS_PATH, body), epochText))
     })
 }

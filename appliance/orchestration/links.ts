@@ -268,6 +268,20 @@ export class Links {
     return this.#outbound[slot]?.socket !== undefined
   }
 
+  /** Under another identity from here on: every link ends, and is judged anew when it is greeted. */
+  greetAnew(): void {
+    for (const link of this.#inbound) {
+      if (link !== undefined) {
+        link.retryMs = this.#limits.link_retry_ms
+        link.socket?.destroy()
+      }
+    }
+    for (const link of this.#outbound) {
+      link?.successor?.destroy()
+      link?.socket?.destroy()
+    }
+  }
+
   close(): void {
     this.#closed = true
     this.#server.close()

@@ -83,6 +83,23 @@ export class Membership {
     this.#end(pending, { outcome: message.outcome, slot: message.slot, epoch: message.epoch_now })
   }
 
+  /**
+   * This machine has grown into an epoch: who answered for the one before can't reach it any more. Where that is the
+   * change that it waits for, it has happened.
+   */
+  onGrown(next: { readonly epoch: number; readonly voters: readonly { readonly slot: number }[] }): void {
+    const pending = this.#pending
+    const slots = new Set(next.voters.map((voter) => voter.slot))
+    const isIt =
+      pending?.wanted.grows === true &&
+      pending.wanted.epoch + 1 === next.epoch &&
+      pending.wanted.voters.length === slots.size &&
+      pending.wanted.voters.every((slot) => slots.has(slot))
+    if (pending !== undefined && isIt) {
+      this.#end(pending, { outcome: "ok", slot: 0, epoch: next.epoch })
+    }
+  }
+
   tick(nowMs: number): void {
     const pending = this.#pending
     if (pending === undefined) {

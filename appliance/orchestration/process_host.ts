@@ -4,13 +4,14 @@
  * time: a tick, a frame from a peer, a gateway's message; after each the replica's outbox is drained. Plane: control.
  */
 import type { Logger } from "pino"
-import { allocateReplicaMemory } from "../replication/replica_memory.ts"
+import { allocateReplicaMemory, type ReplicaMemory } from "../replication/replica_memory.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
 import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
+import type { GrowthError } from "../state_machine/growth.ts"
 import {
   type ArenaStateMachine,
   createStateMachine,
@@ -19,6 +20,7 @@ import {
 } from "../state_machine/state_machine.ts"
 import { assert } from "../types/assert.ts"
 import type { Operation, RandomU32 } from "../types/contracts.ts"
+import { GROWS_TO_NONE } from "../types/growth.ts"
 import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { err, ok, type Result } from "../types/result.ts"
@@ -28,6 +30,8 @@ import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.t
 import { CheckpointWatch } from "./checkpoint_watch.ts"
 import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
+import { Growth, memoryBeforeGrowth } from "./growth.ts"
+import type { Alarm } from "./alarms.ts"
 import type { CheckpointInfo, HostInfo, HostMember, MemberRole } from "./host_info.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
@@ -54,6 +58,8 @@ export type HostOptions = {
   readonly ports: Ports
   readonly version: string
   readonly limits: ClusterLimits
+  /** The larger limits that this machine has room for, when its cluster grows. */
+  readonly growTo?: ClusterLimits
   readonly processLimits: ProcessLimits
   readonly orchestrationLimits: OrchestrationLimits
   /** Where the formed marker lies; a machine that /init booted has it. */
@@ -77,7 +83,12 @@ export type OwnMessage =
 export type Reply = MessageOf<"reply"> | MessageOf<"read_reply">
 
 /** Who gets the answers to this machine's requests. A reply's body may be a view that ends with the call. */
-export type ReplySink = { onReply(message: Reply): void; tick(nowMs: number): void }
+export type ReplySink = {
+  onReply(message: Reply): void
+  tick(nowMs: number): void
+  /** The cluster has grown, and this machine with it. */
+  onGrown(limits: ClusterLimits): void
+}
 
 /** Messages of peers that this replica must not believe; the links have judged their form before. */
 const REFUSALS: readonly (keyof ReplicaCounters)[] = [
@@ -90,12 +101,16 @@ const REFUSALS: readonly (keyof ReplicaCounters)[] = [
 
 export class ProcessHost {
   readonly memory = new StaticMemory()
-  readonly replica: Replica
-  readonly stateMachine: ArenaStateMachine
   readonly links: Links
   readonly random: RandomU32 = systemRandom()
 
   readonly #options: HostOptions
+  /** Other ones once this machine has grown: its limits, its state, and its replica. */
+  #limits: ClusterLimits
+  #stateMachine: ArenaStateMachine
+  #replica: Replica
+  readonly #growth: Growth | undefined
+  readonly #replicaMemory: ReplicaMemory
   readonly #book: AddressBook
   readonly #names: string[]
   readonly #limitedLog: LimitedLog
@@ -139,6 +154,7 @@ export class ProcessHost {
       frameBytesMax: frameBytesMax(limits),
     })
     this.#options = options
+    this.#limits = limits
     this.#wire = wire
     this.#membership = new Membership({
       send: (slot, change, wanted) => this.#sendChange(slot, change, wanted),
@@ -171,13 +187,17 @@ export class ProcessHost {
     for (const member of config.members) {
       this.#learn(member)
     }
-    this.stateMachine = createStateMachine({
+    this.#stateMachine = createStateMachine({
       limits,
       arena: this.memory.allocate("arena", arenaBytes(limits)),
       notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
       pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),
     })
-    this.replica = new Replica({
+    this.#growth =
+      options.growTo === undefined ? undefined : new Growth({ from: limits, to: options.growTo, memory: this.memory })
+    // A log that grows begins empty: the smaller one lies in the room of the larger.
+    this.#replicaMemory = allocateReplicaMemory(this.memory, { limits: options.growTo ?? limits, processLimits })
+    this.#replica = new Replica({
       slot,
       voters: config.voters,
       generation: config.generation,
@@ -185,9 +205,10 @@ export class ProcessHost {
       limits,
       processLimits,
       stateMachine: this.stateMachine,
-      memory: allocateReplicaMemory(this.memory, { limits, processLimits }),
+      memory: memoryBeforeGrowth(this.#replicaMemory, limits),
       digest: sha256Digest,
       random: this.random,
+      growsTo: this.#growth?.fingerprint ?? GROWS_TO_NONE,
     })
     this.#memoryWatch = new MemoryWatch({
       machine: config.machine,
@@ -224,6 +245,13 @@ export class ProcessHost {
             announcement: () => this.#announcement(),
             onAnswer: (answer) => this.#onAnswer(answer),
           })
+  }
+
+  get replica(): Replica {
+    return this.#replica
+  }
+  get stateMachine(): ArenaStateMachine {
+    return this.#stateMachine
   }
 
   /** Seals the memory, opens the port and starts the clock. Whoever allocates must have done so before. */
@@ -344,7 +372,27 @@ export class ProcessHost {
   }
 
   outage(): Outage | undefined {
-    return this.#quorum.outage
+    return this.#outgrown() ?? this.#quorum.outage
+  }
+
+  /** The cluster has grown without this machine: what it can't be asked for any more, others have. */
+  #outgrown(): Outage | undefined {
+    if (!this.replica.isOutgrown || this.replica.grownStart !== undefined) {
+      return undefined
+    }
+    const slots = this.voterSlots().join(", ")
+    const text = `epoch ${this.replica.epoch} has larger limits than this machine, and votes in slots ${slots}`
+    return { kind: "outgrown", text }
+  }
+
+  #alarms(): Alarm[] {
+    const outgrown = this.#outgrown()
+    const others = [...this.#checkpoints.alarms(), ...this.#memoryWatch.alarms()]
+    if (outgrown === undefined) {
+      return [...this.#quorum.alarms(), ...others]
+    }
+    const text = `${outgrown.text}: ask those; when 'mandala epoch' there says so, switch this machine off`
+    return [{ kind: "outgrown", text }, ...others]
   }
 
   /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers. */
@@ -358,9 +406,8 @@ export class ProcessHost {
       const text = `${info.voters_live} of ${info.voters} voters live and answer: read from the cluster, or add --force`
       return err({ kind: "quorum_present", text })
     }
-    const { limits } = this.#options
     const { stateMachine, replica } = this
-    return ok(new Salvage({ info, limits, stateMachine, replica }))
+    return ok(new Salvage({ info, limits: this.#limits, stateMachine, replica }))
   }
 
   info(): HostInfo {
@@ -385,8 +432,8 @@ export class ProcessHost {
       voters_live: this.#votersLive(),
       quorum_margin: this.#quorum.margin,
       copies: this.#copies(),
-      alarms: [...this.#quorum.alarms(), ...this.#checkpoints.alarms(), ...this.#memoryWatch.alarms()],
-      outage: this.#quorum.outage,
+      alarms: this.#alarms(),
+      outage: this.outage(),
       members: this.#members(),
       checkpoint: this.#checkpointInfo(),
       memory_faults: {
@@ -395,7 +442,7 @@ export class ProcessHost {
         last_fault: this.#memoryWatch.last ?? null,
       },
       arena_bytes: this.stateMachine.arena.length,
-      tables: tableUsage(this.stateMachine.arena, this.#options.limits),
+      tables: tableUsage(this.stateMachine.arena, this.#limits),
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
       links: this.links.counters,
@@ -521,7 +568,7 @@ export class ProcessHost {
   /** It has its epoch's log and promises; its state may be torn. */
   #isMember(): boolean {
     const { status } = this.replica
-    return status === "normal" || status === "view_change" || status === "state_transfer"
+    return status === "normal" || status === "view_change" || status === "state_transfer" || status === "outgrown"
   }
 
   /** The state is here whole: a copy that counts. */
@@ -551,6 +598,7 @@ export class ProcessHost {
       isMember: this.#holdsState(),
     })
     this.#logRefusals()
+    this.#growWhenDue()
     this.#membership.tick(this.#now)
     this.#tickWallClock()
     this.#sink?.tick(this.#now)
@@ -567,6 +615,66 @@ export class ProcessHost {
         this.#limitedLog.warn(`replica_${kind}`, this.#now, { count })
       }
     }
+  }
+
+  // ---------------------------------------------------------------- growth
+
+  /**
+   * The epoch has begun whose limits this machine has room for: its state is copied into the larger arena, and a replica
+   * goes on with it as the same process. This takes as long as it takes (a second for a million keys); nobody is waited
+   * for meanwhile but those who do the same.
+   */
+  #growWhenDue(): void {
+    const start = this.replica.grownStart
+    if (start === undefined || this.#growth === undefined || this.#ended) {
+      return
+    }
+    const { log, config, slot, processLimits } = this.#options
+    const since = monotonicMs()
+    const grown = this.#growth.grow(this.stateMachine)
+    if (!grown.ok) {
+      this.#onGrowthError(grown.error)
+      return
+    }
+    const { machine, digest } = grown.value
+    const { to: limits, fingerprint } = this.#growth
+    this.#limits = limits
+    this.#stateMachine = machine
+    this.#replica = new Replica(
+      {
+        slot,
+        voters: config.voters,
+        generation: start.configuration.generation,
+        token: "",
+        limits,
+        processLimits,
+        stateMachine: machine,
+        memory: this.#replicaMemory,
+        digest: sha256Digest,
+        random: this.random,
+      },
+      start,
+    )
+    this.#memoryWatch.useLimits(limits)
+    // Who has not grown is of another cluster from here on, and who has greets anew.
+    this.#wire.identity = { ...this.#wire.identity, limits_fingerprint: fingerprint }
+    this.links.greetAnew()
+    this.#sink?.onGrown(limits)
+    this.#membership.onGrown(start.configuration)
+    const { epoch, op } = start.configuration
+    log.warn({ epoch, op, digest, arena_bytes: machine.arena.length, ms: Math.round(monotonicMs() - since) }, "grown")
+    this.#pump()
+  }
+
+  #onGrowthError(error: GrowthError): void {
+    const { kind, at } = error
+    if (kind === "page_corrupt") {
+      // The scrub comes by, and convicts this machine: it copies the page from another, and grows then.
+      this.#limitedLog.warn("growth_page_corrupt", this.#now, { page: at })
+      return
+    }
+    this.#options.log.error({ kind, at, epoch: this.replica.epoch }, "growth_failed")
+    this.#end(ExitCode.quarantined, `what it holds is not what was written (${kind}): it enters no larger epoch`)
   }
 
   /** What it leads to is written when all that one read brought has been handled (`onRead`). */

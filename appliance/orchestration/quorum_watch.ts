@@ -8,7 +8,7 @@ import { assert } from "../types/assert.ts"
 import type { Alarm, AlarmKind } from "./alarms.ts"
 
 /** Why no command is answered. */
-export type Outage = { readonly kind: "quorum_lost" | "standby_missing"; readonly text: string }
+export type Outage = { readonly kind: "quorum_lost" | "standby_missing" | "outgrown"; readonly text: string }
 
 export type QuorumSight = {
   readonly voters: number

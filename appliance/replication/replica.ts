@@ -529,6 +529,10 @@ export class Replica {
   get isRingFull(): boolean {
     return !this.#ringHasRoom()
   }
+  /** The epoch has larger limits than this replica: it is none of its members, whatever its slot. */
+  get isOutgrown(): boolean {
+    return this.#isOutgrown()
+  }
   /** This process, of an epoch that has ended, has room for the next: what it enters that with once it has grown. */
   get grownStart(): GrownStart | undefined {
     const { op, grown_to: grownTo } = this.#configuration

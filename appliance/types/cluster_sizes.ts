@@ -68,6 +68,18 @@ export function limitsForMemory(reportedBytes: number): ClusterLimits | undefine
   return size === undefined ? undefined : limitsForSize(size)
 }
 
+/**
+ * Why a machine that is to grow can't: it holds both states, sealed together, and has not enough memory for that;
+ * undefined when it has.
+ */
+export function growthShortage(sealedBytes: number, reportedBytes: number): string | undefined {
+  if (sealedBytes <= SEALED_PART * reportedBytes) {
+    return undefined
+  }
+  const [need, have] = [Math.ceil(sealedBytes / SEALED_PART / MIB), Math.floor(reportedBytes / MIB)]
+  return `a machine that grows holds both states: it needs ${need} MiB of memory, this one has ${have} MiB`
+}
+
 /** Why a machine can't be in a cluster of this size; undefined when it can. */
 export function memoryShortage(size: ClusterSize, reportedBytes: number): string | undefined {
   if (reportedBytes >= reportedBytesMin(size)) {

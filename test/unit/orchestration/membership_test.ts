@@ -3,7 +3,14 @@ import { expect, test } from "vitest"
 import { type Change, type ChangeAnswer, Membership } from "../../../appliance/orchestration/membership.ts"
 import type { MessageOf, ReconfigureOutcome } from "../../../appliance/replication/message.ts"
 
-const WANTED: Change = { epoch: 4, voters: [0, 1, 2], standbys: [], synchronous: false, drops_standby: false, grows: false }
+const WANTED: Change = {
+  epoch: 4,
+  voters: [0, 1, 2],
+  standbys: [],
+  synchronous: false,
+  drops_standby: false,
+  grows: false,
+}
 
 class Scene {
   now = 1_000

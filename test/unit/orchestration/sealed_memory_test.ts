@@ -42,6 +42,7 @@ function makeHost(size: ClusterSize): { readonly host: ProcessHost; readonly gat
       slot: 0,
       voters: 3,
       size,
+      grow_to: null,
       formation_token: "",
       boot_server: "",
       members: [],
@@ -104,7 +105,7 @@ describe("sealed memory", () => {
 
   test("nothing is allocated after it was sealed", async () => {
     const { host } = makeHost("small")
-    const started = await host.start({ onReply: () => undefined, tick: () => undefined })
+    const started = await host.start({ onReply: () => undefined, tick: () => undefined, onGrown: () => undefined })
     expect(started.ok).toBe(true)
     expect(() => host.memory.allocate("late", 1)).toThrow(AssertionError)
     host.stop()

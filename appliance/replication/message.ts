@@ -244,8 +244,8 @@ export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invali
 /**
  * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the
  * one that was to end. `invalid`: the sizes of rule 6, or from several voters to one without a synchronous standby.
- * `not_warm`: `slot` does not follow, or lags by more than half the log. `not_grown`: `slot` votes in the epoch that is to
- * end, or has no room for the limits that the first voter has room for.
+ * `not_warm`: `slot` does not follow, or lags by more than half the log. `not_grown`: `slot` votes in the epoch that is
+ * to end, or has no room for the limits that the first voter has room for.
  */
 export type ReconfigureOutcome =
   | "ok"

@@ -16,6 +16,7 @@ const HINTS: Readonly<Record<Outage["kind"], string>> = {
   quorum_lost: "see 'mandala salvage'",
   standby_missing: "see 'mandala standby drop'",
   outgrown: "ask a machine in one of those slots",
+  memory_disputed: "start another machine, or one of the two anew: see 'mandala status'",
 }
 
 /** Texts that are the same each time, made once, so that refusing is as cheap as answering. */

@@ -16,12 +16,14 @@ export class Checkpoints {
   #own: Checkpoint[]
   #certified: Checkpoint
   readonly #reports: (Checkpoint | undefined)[]
+  readonly #isWithdrawn: Uint8Array
 
   /** `first` is what every machine begins with: certified by what everybody's code is. */
   constructor(slots: number, first: Checkpoint) {
     this.#own = [first]
     this.#certified = first
     this.#reports = new Array<Checkpoint | undefined>(slots).fill(undefined)
+    this.#isWithdrawn = new Uint8Array(slots)
   }
 
   get certified(): Checkpoint {
@@ -47,9 +49,18 @@ export class Checkpoints {
     return this.#reports[slot]
   }
 
-  /** Another machine's word. */
+  /** Another machine's word; not what it said earlier and comes late. */
   hear(slot: number, checkpoint: Checkpoint): void {
+    if (checkpoint.op < (this.#reports[slot]?.op ?? 0)) {
+      return
+    }
     this.#reports[slot] = checkpoint
+    this.#isWithdrawn[slot] = 0
+  }
+
+  /** It has not got the state of its report any more: what it contradicted by it, it contradicts no longer. */
+  withdraw(slot: number): void {
+    this.#isWithdrawn[slot] = 1
   }
 
   certify(checkpoint: Checkpoint): void {
@@ -93,13 +104,18 @@ export class Checkpoints {
     return this.#own.some(({ op, root }) => op === this.#certified.op && root !== this.#certified.root)
   }
 
-  /** A voter reports another root for this machine's newest checkpoint, and nothing is certified about it. */
-  isDisputed(voters: readonly number[]): boolean {
-    const { own } = this
-    if (own === undefined || own.op <= this.#certified.op) {
+  /** `slot` still has its state and reports another root than this machine, and nothing is certified since. */
+  contradicts(slot: number): boolean {
+    const report = this.#isWithdrawn[slot] === 1 ? undefined : this.#reports[slot]
+    if (report === undefined || report.op <= this.#certified.op) {
       return false
     }
-    return voters.some((voter) => this.#reports[voter]?.op === own.op && this.#reports[voter].root !== own.root)
+    for (const own of this.#own) {
+      if (own.op === report.op && own.root !== report.root) {
+        return true
+      }
+    }
+    return false
   }
 
   copyFrom(other: Checkpoints): void {
@@ -109,12 +125,14 @@ export class Checkpoints {
     for (const [slot, report] of other.#reports.entries()) {
       this.#reports[slot] = report
     }
+    this.#isWithdrawn.set(other.#isWithdrawn)
   }
 
   fingerprint(sink: FingerprintSink): void {
     sink("checkpoints.own", this.#own)
     sink("checkpoints.certified", this.#certified)
     sink("checkpoints.reports", this.#reports)
+    sink("checkpoints.isWithdrawn", this.#isWithdrawn)
   }
 }
 

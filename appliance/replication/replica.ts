@@ -55,6 +55,7 @@ import { HeldReplies } from "./held_replies.ts"
 import { Log, ROOT_CHECKSUM } from "./log.ts"
 import type {
   CrashVector,
+  Halt,
   LogEntry,
   Message,
   MessageOf,
@@ -287,6 +288,9 @@ export class Replica {
   /** The operator has said that the synchronous standby is off: the reconfiguration in flight needs no word of it. */
   #dropsStandby = false
   #isStandbyMissing = false
+  /** Since when a checkpoint has been disputed, and whether that is so long ago that nobody is to be kept waiting. */
+  #disputedAt = Number.POSITIVE_INFINITY
+  #isMemoryDisputed = false
   #round = 0
   #roundConfirmed = 0
   #viewStartOp = 0
@@ -482,6 +486,10 @@ export class Replica {
   get isStandbyMissing(): boolean {
     return this.#isStandbyMissing
   }
+  /** Two machines' memories have differed for a while: nothing is answered (rule 22b). */
+  get isMemoryDisputed(): boolean {
+    return this.#isMemoryDisputed
+  }
   /** How many of the epoch's voters vote already, as far as this replica has heard. */
   get votersStarted(): number {
     return this.#started.reduce((sum, started) => sum + started, 0)
@@ -521,9 +529,20 @@ export class Replica {
   checkpointOf(slot: number): Checkpoint | undefined {
     return slot === this.slot ? this.#checkpoints.own : this.#checkpoints.reportOf(slot)
   }
-  /** Voters have reported different roots for this machine's newest checkpoint, and none of them is certified. */
+  /**
+   * A voter, or the standby that vouches for this one, has another root for a checkpoint of which none is certified:
+   * one of two memories is wrong, and nobody knows which (rule 22b).
+   */
   get isCheckpointDisputed(): boolean {
-    return this.#checkpoints.isDisputed(this.#configuration.voters.map((voter) => voter.slot))
+    for (const slot of this.#peers) {
+      if (this.#checkpoints.contradicts(slot)) {
+        return true
+      }
+    }
+    const { standbys, synchronous } = this.#configuration
+    // An operator who drops the standby believes this machine.
+    const witness = synchronous && !this.#dropsStandby ? standbys[0] : undefined
+    return witness !== undefined && this.#checkpoints.contradicts(witness.slot)
   }
   /** Nothing is prepared until a later checkpoint is certified (rule 21). */
   get isRingFull(): boolean {
@@ -798,8 +817,9 @@ export class Replica {
     if (!this.isPrimary || this.#abdicated) {
       return this.#refuse(message, "not_primary")
     }
-    if (this.#isStandbyMissing) {
-      return this.#refuse(message, "standby_missing")
+    const halt = this.#halt()
+    if (halt !== undefined) {
+      return this.#refuse(message, halt)
     }
     if (!this.#isWellFormed(message)) {
       return this.#refuse(message, "invalid")
@@ -1152,7 +1172,8 @@ export class Replica {
 
   /** Commits what f backups and this primary hold, and the synchronous standby where there is one. */
   #commitByQuorum(): void {
-    if (this.#isTorn) {
+    if (this.#isTorn || this.isCheckpointDisputed) {
+      // What is answered would be one memory's word, and another's is that it is wrong.
       return
     }
     const standby = this.#synchronousStandby()
@@ -1341,8 +1362,9 @@ export class Replica {
     if (!this.isPrimary || this.#abdicated) {
       return "not_primary"
     }
-    if (this.#isStandbyMissing) {
-      return "standby_missing"
+    const halt = this.#halt()
+    if (halt !== undefined) {
+      return halt
     }
     if (!this.#machine.isReadOnlyBatch(message.body, 0, message.body.length)) {
       return "invalid"
@@ -1378,7 +1400,8 @@ export class Replica {
 
   /** A new primary's commit number may lie below an acknowledged op until all of its installed log is committed. */
   #mayServeReads(): boolean {
-    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing && !this.#isTorn
+    const isDoubtful = this.#isTorn || this.isCheckpointDisputed
+    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing && !isDoubtful
   }
 
   #serveReads(): void {
@@ -1402,8 +1425,16 @@ export class Replica {
     }
   }
 
+  /** Why this primary answers nobody, though no other could. */
+  #halt(): Halt | undefined {
+    if (this.#isStandbyMissing) {
+      return "standby_missing"
+    }
+    return this.#isMemoryDisputed ? "memory_disputed" : undefined
+  }
+
   /** Whoever waits at a replica that may not answer now is told why. */
-  #refuseWaiting(outcome: "not_primary" | "standby_missing" = "not_primary"): void {
+  #refuseWaiting(outcome: "not_primary" | Halt = "not_primary"): void {
     for (let taken = this.#requests.take(); taken !== undefined; taken = this.#requests.take()) {
       this.#refuse(taken.item, outcome)
     }
@@ -1944,6 +1975,7 @@ export class Replica {
     }
     this.#readAt = this.#now
     this.#copiesAt[from] = this.#now
+    this.#checkpoints.withdraw(from)
     this.#machine.pages.hold(true)
     // Where more than two are needed to certify, two that agree are enough to copy from.
     const { own } = this.#checkpoints
@@ -2013,7 +2045,9 @@ export class Replica {
       const isHeard = this.#now - this.heardAt(slot) < silentMs
       return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
     })
-    return others.length >= this.#faults && this.#faults > 0 && !this.#isConfirmed()
+    // One that has another root is enough, seen or not: both wait for who can tell which of them is right.
+    const isUndecided = others.length >= this.#faults || this.isCheckpointDisputed
+    return isUndecided && this.#faults > 0 && !this.#isConfirmed()
   }
 
   #isConfirmed(): boolean {
@@ -2222,6 +2256,9 @@ export class Replica {
     }
     if (!this.#isTorn && this.#checkpoints.isRefuted) {
       this.#convict("root", 0)
+    } else if (this.isPrimary) {
+      // What waited for the end of a dispute goes on.
+      this.#commitByQuorum()
     }
   }
 
@@ -2645,8 +2682,8 @@ export class Replica {
     const isAlone = voters.length === 1 && voters[0] === this.slot && standbys.length === 0
     const isWrongDrop = drops && !(this.#configuration.synchronous && isAlone)
     // A sole voter that dies before the change commits would seal this epoch and begin no other, though only one
-    // machine
-    // failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it can be.
+    // machine failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it
+    // can be.
     const isUnbacked = voters.length === 1 && !synchronous
     const mayBeUnbacked = this.voters === 1 && voters[0] === this.slot
     if (
@@ -2663,6 +2700,8 @@ export class Replica {
       this.#commitByQuorum()
     } else if (this.#isStandbyMissing) {
       return { outcome: "standby_missing", slot: this.#configuration.standbys[0]?.slot ?? 0 }
+    } else if (this.isCheckpointDisputed) {
+      return { outcome: "memory_disputed", slot: 0 }
     }
     // Only after a commit of its own view's start is a primary's log the epoch's (rule 12's reason).
     if (!this.#hasControlSlot() || this.#commit < this.#viewStartOp || this.#change !== undefined) {
@@ -3117,6 +3156,7 @@ export class Replica {
       this.#askWhereabouts()
     }
     this.#tickImage()
+    this.#tickDispute()
     this.#tickStatus()
     this.#settle()
   }
@@ -3203,8 +3243,8 @@ export class Replica {
   }
 
   /**
-   * Who has the state, by chance: another voter, or the standby of a voter alone; on the way into an epoch anyone, since
-   * those whom it replaces have it too.
+   * Who has the state, by chance: another voter, or the standby of a voter alone; on the way into an epoch anyone,
+   * since those whom it replaces have it too.
    */
   #anotherSlot(): number {
     const isEntering = this.#status === "recovering" && this.#phase === "epoch"
@@ -3271,9 +3311,28 @@ export class Replica {
     }
   }
 
+  /** A dispute is over as soon as a third machine has said its root; while there is none, clients are told. */
+  #tickDispute(): void {
+    if (!this.isCheckpointDisputed) {
+      this.#disputedAt = Number.POSITIVE_INFINITY
+      this.#isMemoryDisputed = false
+      return
+    }
+    this.#disputedAt = Math.min(this.#disputedAt, this.#now)
+    if (!this.#isMemoryDisputed && this.#now - this.#disputedAt >= this.#process.abdicate_ms) {
+      this.#isMemoryDisputed = true
+      this.#refuseWaiting("memory_disputed")
+    }
+  }
+
   #tickPrimary(): void {
     if (this.#configuration.synchronous) {
       this.#tickSynchronous()
+    }
+    if (this.isCheckpointDisputed) {
+      // Another view's primary would be a side of it as well, or is none yet.
+      this.#preparedAt = this.#now
+      this.#confirmedAt = this.#now
     }
     // With one voter there is no other view to leave for.
     if (this.log.op === this.#commit || this.#faults === 0) {
@@ -3484,6 +3543,8 @@ export class Replica {
     this.#pacedAt = other.#pacedAt
     this.#dropsStandby = other.#dropsStandby
     this.#isStandbyMissing = other.#isStandbyMissing
+    this.#disputedAt = other.#disputedAt
+    this.#isMemoryDisputed = other.#isMemoryDisputed
     this.#round = other.#round
     this.#roundConfirmed = other.#roundConfirmed
     this.#viewStartOp = other.#viewStartOp
@@ -3579,6 +3640,8 @@ export class Replica {
     sink("pacedAt", since(this.#pacedAt))
     sink("dropsStandby", this.#dropsStandby)
     sink("isStandbyMissing", this.#isStandbyMissing)
+    sink("disputedAt", this.#disputedAt)
+    sink("isMemoryDisputed", this.#isMemoryDisputed)
     sink("round", this.#round)
     sink("roundConfirmed", this.#roundConfirmed)
     sink("viewStartOp", this.#viewStartOp)

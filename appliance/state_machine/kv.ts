@@ -395,7 +395,7 @@ export class KeyValues {
     } else if (deadline === 0) {
       return
     }
-    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
+    // The entry's place in the heap, or `put` before, has told of it.
     setU53(this.#view, at + 16, deadline)
     if (deadline !== 0) {
       const count = this.#heapCount()

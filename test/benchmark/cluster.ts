@@ -1,16 +1,17 @@
 /**
- * Three real `mandala appliance` processes on loopback, started from any checkout: booted blank, killed, stopped and
- * continued. Plane: control.
+ * Real `mandala appliance` processes on loopback, three as a rule, started from any checkout: booted blank, killed,
+ * stopped and continued. Plane: control.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
 import { assert } from "../../appliance/types/assert.ts"
+import type { ClusterSize } from "../../appliance/types/cluster_sizes.ts"
 import {
   HTTP_MS_MAX,
   LOG_BYTES_MAX,
@@ -23,12 +24,22 @@ import {
 } from "./limits.ts"
 import type { ProcessCosts } from "./process_hook.ts"
 
-const HOOK = join(import.meta.dirname, "process_hook.ts")
+/** In the measured checkout. */
+const HOOK = "test/benchmark/process_hook.ts"
 const LOOPBACK = "127.0.0.1"
 /** As /init sets it on a machine. */
 const NODE_OPTIONS = "--max-semi-space-size=16"
 
 export type Ports = { readonly replica: number; readonly data: number; readonly api: number }
+
+export type ClusterOptions = {
+  /** Of all members; the smallest when absent. */
+  readonly size?: ClusterSize
+  readonly voters?: number
+  readonly nodeFlags?: readonly string[]
+  /** Modules of the checkout that are loaded into each process, beside the one that tells what it costs. */
+  readonly hooks?: readonly string[]
+}
 
 type Machine = { readonly child: ChildProcess; readonly ended: Promise<void>; log: string }
 
@@ -36,33 +47,34 @@ export class Cluster {
   readonly clusterID = randomBytes(16).toString("hex")
   readonly generation = 1
   readonly ports: readonly Ports[]
+  readonly size: ClusterSize
   readonly #checkout: string
   readonly #directory = mkdtempSync(join(tmpdir(), "mandala-bench-"))
-  readonly #machines: (Machine | undefined)[] = new Array<Machine | undefined>(VOTERS).fill(undefined)
+  readonly #machines: (Machine | undefined)[]
   readonly #token = randomBytes(16).toString("hex")
-  readonly #nodeFlags: readonly string[]
+  readonly #flags: readonly string[]
   #boots = 0
 
-  private constructor(options: {
-    readonly checkout: string
-    readonly ports: readonly Ports[]
-    readonly nodeFlags: readonly string[]
-  }) {
-    this.#checkout = options.checkout
-    this.ports = options.ports
-    this.#nodeFlags = options.nodeFlags
+  private constructor(checkout: string, ports: readonly Ports[], options: ClusterOptions) {
+    this.#checkout = checkout
+    this.ports = ports
+    this.size = options.size ?? "small"
+    const hooks = [HOOK, ...(options.hooks ?? [])].flatMap((hook) => ["--import", join(checkout, hook)])
+    this.#flags = [...(options.nodeFlags ?? []), ...hooks]
+    this.#machines = ports.map(() => undefined)
   }
 
-  /** A cluster of three that has just formed, of the sources in `checkout`. */
-  static async start(checkout: string, nodeFlags: readonly string[] = []): Promise<Cluster> {
-    const free = await freePorts(3 * VOTERS)
-    const ports = Array.from({ length: VOTERS }, (_, slot) => {
+  /** A cluster that has just formed, of the sources in `checkout`. */
+  static async start(checkout: string, options: ClusterOptions = {}): Promise<Cluster> {
+    const voters = options.voters ?? VOTERS
+    const free = await freePorts(3 * voters)
+    const ports = Array.from({ length: voters }, (_, slot) => {
       const [replica = 0, data = 0, api = 0] = free.slice(3 * slot, 3 * slot + 3)
       return { replica, data, api }
     })
-    const cluster = new Cluster({ checkout, ports, nodeFlags })
+    const cluster = new Cluster(checkout, ports, options)
     try {
-      for (let slot = 0; slot < VOTERS; slot += 1) {
+      for (let slot = 0; slot < voters; slot += 1) {
         cluster.boot(slot)
       }
       await cluster.untilWhole()
@@ -84,14 +96,10 @@ export class Cluster {
     const ports = ["--replica-port", `${replica}`, "--data-port", `${data}`, "--api-port", `${api}`]
     const where = ["--bind", LOOPBACK, "--advertise", LOOPBACK, "--node", file, "--run-directory", run]
     const main = join(this.#checkout, "appliance/main.ts")
-    const child = spawn(
-      process.execPath,
-      [...this.#nodeFlags, "--import", HOOK, main, "appliance", ...where, ...ports],
-      {
-        stdio: ["ignore", "pipe", "pipe", "ipc"],
-        env: { ...process.env, NODE_OPTIONS },
-      },
-    )
+    const child = spawn(process.execPath, [...this.#flags, main, "appliance", ...where, ...ports], {
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      env: { ...process.env, NODE_OPTIONS },
+    })
     const ended = new Promise<void>((done) => child.once("exit", () => done()))
     const machine: Machine = { child, ended, log: "" }
     for (const stream of [child.stdout, child.stderr]) {
@@ -150,35 +158,45 @@ export class Cluster {
 
   /** Everybody is a member, holds the state and lacks nothing. */
   async untilWhole(): Promise<void> {
-    await this.until("all three hold the state", async () => {
+    await this.until("all hold the state", async () => {
       const all = await Promise.all(this.#machines.map((_, slot) => this.status(slot)))
       const commits = all.map((status) => status?.cluster.commit ?? -1)
-      const isWhole = all.every((status) => status?.machine.status === "normal" && status.cluster.copies === VOTERS)
+      const isWhole = all.every((status) => status?.machine.status === "normal" && status.cluster.copies === all.length)
       return isWhole && commits.every((commit) => commit === commits[0])
     })
   }
 
   /** What the process has used so far; asking begins a new stretch for its longest pause. */
   async costs(slot: number): Promise<ProcessCosts> {
+    // Proof: process_hook.ts, which the child was started with, answers so.
+    return (await this.ask(slot, "costs")) as ProcessCosts
+  }
+
+  /** One of the process's hooks is asked for something. One question at a time. */
+  async ask(slot: number, question: string): Promise<unknown> {
     const { child } = this.#machine(slot)
-    const answer = new Promise<ProcessCosts>((done, fail) => {
-      const timer = setTimeout(() => fail(new Error(`slot ${slot} says nothing of its costs`)), REPORT_MS_MAX)
-      child.once("message", (costs) => {
+    const answer = new Promise<unknown>((done, fail) => {
+      const timer = setTimeout(() => fail(new Error(`slot ${slot} says nothing of its ${question}`)), REPORT_MS_MAX)
+      child.once("message", (message) => {
         clearTimeout(timer)
-        // Proof: process_hook.ts, which the child was started with, sends nothing else.
-        done(costs as ProcessCosts)
+        done(message)
       })
     })
-    child.send("costs")
+    child.send(question)
     return await answer
   }
 
-  async until(what: string, condition: () => Promise<boolean>): Promise<void> {
-    const end = performance.now() + READY_MS_MAX
+  /** The kernel's word on the process: bytes of memory that are its own at this moment. */
+  residentBytes(slot: number): number {
+    return residentBytes(this.#machine(slot).child.pid)
+  }
+
+  async until(what: string, condition: () => Promise<boolean>, msMax = READY_MS_MAX): Promise<void> {
+    const end = performance.now() + msMax
     while (!(await condition())) {
       const isDead = this.#machines.some((machine) => machine !== undefined && machine.child.exitCode !== null)
       if (isDead || performance.now() >= end) {
-        const why = isDead ? "a process ended" : `${READY_MS_MAX} ms are over`
+        const why = isDead ? "a process ended" : `${msMax} ms are over`
         throw new Error(`${why} before ${what}\n${this.#logs()}`)
       }
       await sleep(POLL_MS)
@@ -216,7 +234,8 @@ export class Cluster {
       cluster_id: this.clusterID,
       generation: this.generation,
       epoch: 0,
-      voters: VOTERS,
+      voters: this.ports.length,
+      size: this.size,
       formation_token: this.#token,
       members: this.ports.map((ports, member) => ({
         slot: member,
@@ -230,7 +249,7 @@ export class Cluster {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer())
   const ports: number[] = []
   for (const server of servers) {
@@ -242,4 +261,11 @@ async function freePorts(count: number): Promise<number[]> {
     await new Promise<void>((done) => server.close(() => done()))
   }
   return ports
+}
+
+/** VmRSS of a process of this machine. */
+export function residentBytes(pid: number | undefined): number {
+  const found = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))
+  assert(found !== null, "cluster: a live process has resident memory")
+  return Number(found[1]) * 1024
 }

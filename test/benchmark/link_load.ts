@@ -13,19 +13,32 @@ import { monotonicMs, systemRandom, zlibChecksum } from "../../appliance/orchest
 import type { Message } from "../../appliance/replication/message.ts"
 import { assert } from "../../appliance/types/assert.ts"
 import { Operation } from "../../appliance/types/contracts.ts"
+import { limitsForSize } from "../../appliance/types/cluster_sizes.ts"
 import { CLUSTER_LIMITS, limitsFingerprint } from "../../appliance/types/limits.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
 import type { Cluster } from "./cluster.ts"
 import { makeBodies } from "./commands.ts"
-import { ANSWER_MS_MAX, CLIENT_SLOT, CLIENT_TICK_MS, POLL_MS, VOTERS } from "./limits.ts"
+import { ANSWER_MS_MAX, CLIENT_SLOT, CLIENT_TICK_MS, POLL_MS } from "./limits.ts"
 import type { Load } from "./load.ts"
 import { Latencies } from "./statistics.ts"
 
-export type LinkLoadOptions = { readonly sessions: number; readonly batch: number }
+export type LinkLoadOptions = {
+  readonly sessions: number
+  /** Commands of a request, which is what counts as answered. */
+  readonly batch: number
+  /** Requests a second, whether those before are answered or not; when absent, the next is sent on the answer. */
+  readonly pace?: number
+  /** Where the requests come from, and undefined at their end; when absent, `makeBodies` again and again. */
+  readonly nextBody?: () => Uint8Array | undefined
+  /** Of each answer: when its request was due, and the milliseconds from then. */
+  readonly onAnswer?: (dueAt: number, ms: number) => void
+}
 
-type Session = { session: number; request: number; sentAt: number }
+type Session = { session: number; request: number; dueAt: number }
 
 const CLIENT_ID_BYTES = 16
+/** How often a load with a rate of its own looks whether something is due. */
+const PACE_TICK_MS = 1
 
 export class LinkClient {
   readonly #links: Links
@@ -37,9 +50,10 @@ export class LinkClient {
   #numbers = 0
 
   private constructor(cluster: Cluster) {
-    const { slots_max } = CLUSTER_LIMITS
+    const clusterLimits = limitsForSize(cluster.size)
+    const { slots_max } = clusterLimits
     const book = new AddressBook(slots_max)
-    for (let slot = 0; slot < VOTERS; slot += 1) {
+    for (const slot of cluster.ports.keys()) {
       book.learn(slot, { address: "127.0.0.1", port: cluster.portsOf(slot).replica })
     }
     const limits = ORCHESTRATION_LIMITS
@@ -49,9 +63,9 @@ export class LinkClient {
         identity: {
           cluster_id: Uint8Array.from(Buffer.from(cluster.clusterID, "hex")),
           generation: cluster.generation,
-          limits_fingerprint: limitsFingerprint(CLUSTER_LIMITS),
+          limits_fingerprint: limitsFingerprint(clusterLimits),
         },
-        limits: CLUSTER_LIMITS,
+        limits: clusterLimits,
         checksum: zlibChecksum,
       },
       limits,
@@ -79,7 +93,7 @@ export class LinkClient {
     assert(listening.ok, "link client: a free port can be listened on")
     try {
       await cluster.until("the client has its links", () =>
-        Promise.resolve([0, 1, 2].every((slot) => client.#links.isOpen(slot))),
+        Promise.resolve(cluster.ports.every((_, slot) => client.#links.isOpen(slot))),
       )
       return client
     } catch (error) {
@@ -96,7 +110,8 @@ export class LinkClient {
       this.#registered.push(await this.#register())
     }
     const sessions = this.#registered.splice(0, options.sessions)
-    const load = new LinkLoad(options, sessions, (message) => this.#send(message))
+    const ports = { send: (message: Message) => this.#send(message), flush: () => this.#links.flush() }
+    const load = new LinkLoad(options, sessions, ports)
     this.#load = load
     load.start()
     this.#links.flush()
@@ -163,39 +178,59 @@ export class LinkClient {
 /** A request is judged by its session: its sender's vector and epoch are not looked at. */
 const ENVELOPE = { from: CLIENT_SLOT, epoch: 0, cv: new Array<number>(CLUSTER_LIMITS.slots_max).fill(0) }
 
+type Ports = { readonly send: (message: Message) => void; readonly flush: () => void }
+
 class LinkLoad implements Load {
   readonly latencies = new Latencies()
-  readonly #batch: number
-  readonly #bodies: readonly Uint8Array[]
+  readonly #options: LinkLoadOptions
   readonly #sessions = new Map<number, Session>()
+  readonly #idle: Session[] = []
   readonly #send: (message: Message) => void
-  #next = 0
+  readonly #nextBody: () => Uint8Array | undefined
+  readonly #timer: NodeJS.Timeout | undefined
+  #startedAt = 0
+  #asked = 0
   #answered = 0
   #isStopped = false
+  #isAtEnd = false
   #failure: string | undefined
   #answeredAt = performance.now()
   inFlight = 0
 
-  constructor(options: LinkLoadOptions, sessions: readonly number[], send: (message: Message) => void) {
-    this.#batch = options.batch
-    this.#bodies = makeBodies(options.batch)
-    this.#send = send
+  constructor(options: LinkLoadOptions, sessions: readonly number[], ports: Ports) {
+    this.#options = options
+    this.#send = ports.send
+    this.#nextBody = options.nextBody ?? endlessBodies(options.batch)
     for (const session of sessions) {
-      this.#sessions.set(session, { session, request: 0, sentAt: 0 })
+      const asker = { session, request: 0, dueAt: 0 }
+      this.#sessions.set(session, asker)
+      this.#idle.push(asker)
+    }
+    if (options.pace !== undefined) {
+      this.#timer = setInterval(() => {
+        this.#askDue()
+        ports.flush()
+      }, PACE_TICK_MS)
     }
   }
 
   readonly answered = (): number => this.#answered
   readonly failure = (): string | undefined => this.#failure
 
+  /** The last body was sent, and answered. */
+  get isDone(): boolean {
+    return this.#isAtEnd && this.inFlight === 0
+  }
+
   start(): void {
-    for (const session of this.#sessions.values()) {
-      this.#ask(session)
-    }
+    this.#startedAt = performance.now()
+    this.#answeredAt = this.#startedAt
+    this.#askDue()
   }
 
   stop(): void {
     this.#isStopped = true
+    clearInterval(this.#timer)
   }
 
   tick(): void {
@@ -216,21 +251,49 @@ class LinkLoad implements Load {
     }
     const now = performance.now()
     this.#answeredAt = now
-    this.#answered += this.#batch
-    this.latencies.add(now - asker.sentAt)
-    if (!this.#isStopped) {
-      this.#ask(asker)
+    this.#answered += this.#options.batch
+    this.latencies.add(now - asker.dueAt)
+    this.#options.onAnswer?.(asker.dueAt, now - asker.dueAt)
+    this.#idle.push(asker)
+    this.#askDue()
+  }
+
+  /** All requests that are due, as far as there are sessions without one. */
+  #askDue(): void {
+    const { pace } = this.#options
+    const now = performance.now()
+    while (!this.#isStopped && !this.#isAtEnd) {
+      const dueAt = pace === undefined ? now : this.#startedAt + (this.#asked * 1_000) / pace
+      const asker = dueAt > now ? undefined : this.#idle.shift()
+      if (asker === undefined) {
+        return
+      }
+      const body = this.#nextBody()
+      if (body === undefined) {
+        this.#isAtEnd = true
+        return
+      }
+      this.#asked += 1
+      this.#ask(asker, dueAt, body)
     }
   }
 
-  #ask(asker: Session): void {
+  #ask(asker: Session, dueAt: number, body: Uint8Array): void {
     asker.request += 1
-    asker.sentAt = performance.now()
+    asker.dueAt = dueAt
     this.inFlight += 1
-    this.#next = (this.#next + 1) % this.#bodies.length
-    const body = this.#bodies[this.#next]
-    assert(body !== undefined, "link load: there are bodies")
     const { session, request } = asker
     this.#send({ type: "request", operation: Operation.batch, session, request, body, ...ENVELOPE })
+  }
+}
+
+function endlessBodies(batch: number): () => Uint8Array {
+  const bodies = makeBodies(batch)
+  let next = 0
+  return () => {
+    next = (next + 1) % bodies.length
+    const body = bodies[next]
+    assert(body !== undefined, "link load: there are bodies")
+    return body
   }
 }

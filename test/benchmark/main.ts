@@ -157,7 +157,7 @@ async function main(): Promise<number> {
       addFailovers(figures, label, failovers)
     }
   }
-  const report = makeReport(figures.all())
+  const report = makeReport("replication", figures.all())
   process.stdout.write(options.isJSON ? `${JSON.stringify(report, undefined, 2)}\n` : `${textOfReport(report)}\n`)
   return 0
 }

@@ -32,7 +32,11 @@ const observer = new PerformanceObserver((list) => {
 })
 observer.observe({ entryTypes: ["gc"] })
 
-process.on("message", () => {
+process.on("message", (question) => {
+  if (question !== "costs") {
+    // Another hook's.
+    return
+  }
   const { user, system } = process.cpuUsage()
   const costs: ProcessCosts = {
     gc_minor: minor,

@@ -5,7 +5,7 @@ import { resolve } from "node:path"
 import { assert } from "../../appliance/types/assert.ts"
 import { median } from "./statistics.ts"
 
-export type Unit = "ops/s" | "ms" | "us" | "bytes" | "events/s" | "share" | "count" | "ratio"
+export type Unit = "ops/s" | "MB/s" | "s" | "ms" | "us" | "bytes" | "events/s" | "share" | "count" | "ratio"
 
 /** One figure: each round's value, and what it has to reach. */
 export type Figure = {
@@ -19,11 +19,13 @@ export type Figure = {
   readonly is_met: boolean | null
 }
 
+export type Benchmark = "replication" | "state"
+
 /** `at_least` and `at_most` are in the figure's unit. */
 export type Target = { readonly at_least: number } | { readonly at_most: number }
 
 export type Report = {
-  readonly benchmark: "replication"
+  readonly benchmark: Benchmark
   readonly date: string
   readonly commit: string
   readonly machine: {
@@ -85,9 +87,9 @@ function textOfTarget(target: Target, unit: Unit): string {
   return "at_least" in target ? `>= ${textOfValue(target.at_least, unit)}` : `<= ${textOfValue(target.at_most, unit)}`
 }
 
-export function makeReport(figures: readonly Figure[]): Report {
+export function makeReport(benchmark: Benchmark, figures: readonly Figure[]): Report {
   return {
-    benchmark: "replication",
+    benchmark,
     date: new Date().toISOString(),
     commit: commitOf(resolve(import.meta.dirname, "../..")),
     machine: {
@@ -139,12 +141,17 @@ function textOfFigure(figure: Figure): string {
 }
 
 const MICROSECOND_DIGITS_BELOW_MS = 10
+const SHARE_DIGITS_BELOW = 0.1
 
 function textOfValue(value: number, unit: Unit): string {
   switch (unit) {
     case "ops/s":
     case "events/s":
       return `${Math.round(value).toLocaleString("en-US")}/s`
+    case "MB/s":
+      return `${Math.round(value).toLocaleString("en-US")} MB/s`
+    case "s":
+      return `${value.toFixed(2)} s`
     case "ms":
       return `${value.toFixed(value < MICROSECOND_DIGITS_BELOW_MS ? 3 : 0)} ms`
     case "us":
@@ -152,7 +159,7 @@ function textOfValue(value: number, unit: Unit): string {
     case "bytes":
       return `${Math.round(value).toLocaleString("en-US")} B`
     case "share":
-      return `${(value * 100).toFixed(0)} %`
+      return `${(value * 100).toFixed(value < SHARE_DIGITS_BELOW ? 1 : 0)} %`
     case "ratio":
       return `${value.toFixed(2)} x`
     default:

@@ -5,11 +5,20 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, test } from "vitest"
 import { GATES } from "./gate.ts"
+import { CHECKPOINT_NEVER } from "./limits.ts"
 import type { Scope, SearchResult } from "./scope.ts"
 import { search } from "./search.ts"
 
 const ROOT = join(import.meta.dirname, "../..")
-const SCOPE: Scope = { voters: 3, crashes: 1, ops: 1, views: 1, heartbeats: 0, retries: 0 }
+const SCOPE: Scope = {
+  voters: 3,
+  crashes: 1,
+  ops: 1,
+  views: 1,
+  heartbeats: 0,
+  retries: 0,
+  checkpoint_ops: CHECKPOINT_NEVER,
+}
 const STATES_MAX = 2_000_000
 const SECONDS_MAX = 200
 const MEGABYTES_MAX = 3_000
@@ -33,6 +42,7 @@ describe("the production replica", () => {
     expect(result.outcome).toBe("exhausted")
     const { committed, view_changed: changed, recovered_after_commit: recovered } = result.reached
     expect([committed > 500, changed > 500, recovered > 100]).toEqual([true, scope.views > 0, scope.crashes > 0])
+    expect(result.reached.certified > 500).toBe(scope.checkpoint_ops < CHECKPOINT_NEVER)
   })
 
   test("a bound ends a search, which then has not exhausted anything", () => {
@@ -76,6 +86,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 function searchPatched(
   name: string,
   patches: readonly Patch[],
+  args: readonly string[] = [],
 ): { readonly code: number | null; readonly report: string } {
   const tree = join(folder, name)
   for (const path of ["appliance/types", "appliance/replication", "appliance/state_machine", "test/exhaustive"]) {
@@ -89,7 +100,7 @@ function searchPatched(
   }
   const ended = spawnSync(
     process.execPath,
-    [join(tree, "test/exhaustive/main.ts"), "--seconds-max", "100", "-o", "json"],
+    [join(tree, "test/exhaustive/main.ts"), "--seconds-max", "100", "-o", "json", ...args],
     {
       encoding: "utf8",
       timeout: 120_000,
@@ -118,6 +129,22 @@ describe("the search bites", () => {
     ])
     expect(code).toBe(1)
     expect(report).toContain("is held by too few")
+  })
+
+  test("a checkpoint that is told to be certified with another root", { timeout: 130_000 }, () => {
+    const { code, report } = searchPatched(
+      "root",
+      [
+        {
+          path: REPLICA,
+          from: "this.#sayCheckpoint(this.certifiedOp, this.certifiedRoot, true)",
+          to: 'this.#sayCheckpoint(this.certifiedOp, "another", true)',
+        },
+      ],
+      ["--crashes", "0", "--views", "0", "--heartbeats", "1", "--checkpoint-ops", "1"],
+    )
+    expect(code).toBe(1)
+    expect(report).toMatch(/machine \d goes by another root of op 2 than another machine/)
   })
 })
 

@@ -6,13 +6,15 @@ import { assert } from "../../appliance/types/assert.ts"
 import type { Facts } from "./world.ts"
 
 /** One committed op, as whoever committed it first had it. */
-type Committed = { readonly checksum: string; readonly view: number; readonly arena: string }
+type Committed = { readonly checksum: string; readonly view: number }
 
 export class History {
   readonly #majority: number
   /** Each history once, under a number; 0 is the empty one. */
   readonly #histories: (readonly Committed[])[] = [[]]
   readonly #ids = new Map<string, number>([["", 0]])
+  /** The state after an op, by the op's checksum, which covers all ops before it. */
+  readonly #arenas = new Map<string, string>()
 
   constructor(voters: number) {
     this.#majority = (voters + 1) / 2
@@ -34,8 +36,7 @@ export class History {
         return `committed another op ${index + 1} than was committed before`
       }
     }
-    const last = committed[facts.commit - 1]
-    if (last !== undefined && last.arena !== facts.arena) {
+    if (!facts.isTorn && !this.#isKnownState(facts)) {
       return `has another state at op ${facts.commit} than another machine had`
     }
     if (facts.commit <= committed.length) {
@@ -45,9 +46,18 @@ export class History {
     for (let op = committed.length + 1; op <= facts.commit; op += 1) {
       const checksum = facts.checksums[op]
       assert(checksum !== undefined, "history: the log ring holds all that the scope commits")
-      next.push({ checksum, view: facts.logView, arena: facts.arena })
+      next.push({ checksum, view: facts.logView })
     }
     return this.#idOf(next)
+  }
+
+  /** Notes the state if it is the first of its op. */
+  #isKnownState(facts: Facts): boolean {
+    const checksum = facts.checksums[facts.commit]
+    assert(checksum !== undefined, "history: the last committed op has a checksum")
+    const known = this.#arenas.get(checksum) ?? facts.arena
+    this.#arenas.set(checksum, known)
+    return known === facts.arena
   }
 
   #idOf(ops: readonly Committed[]): number {
@@ -66,6 +76,10 @@ export class History {
       if (facts.status === "fenced") {
         return `machine ${slot} is fenced, though no other process of its slot lives`
       }
+    }
+    const disputed = disputedRoot(machines)
+    if (disputed !== undefined) {
+      return disputed
     }
     for (const [index, op] of this.ops(history).entries()) {
       const fault = this.#faultOf(index + 1, op, machines)
@@ -94,4 +108,18 @@ export class History {
       ? `op ${op}, committed in view ${view}, is held by too few: the next view change may lose it`
       : undefined
   }
+}
+
+/** No bit flips in a search: of one op there is one root, whoever reports it or holds it to be certified. */
+function disputedRoot(machines: readonly Facts[]): string | undefined {
+  const roots = new Map<number, string>()
+  for (const [slot, { certified, own }] of machines.entries()) {
+    for (const { op, root } of own === undefined ? [certified] : [certified, own]) {
+      if (root !== (roots.get(op) ?? root)) {
+        return `machine ${slot} goes by another root of op ${op} than another machine`
+      }
+      roots.set(op, root)
+    }
+  }
+  return undefined
 }

@@ -4,16 +4,17 @@ import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.
 /** Bytes of the state machine's arena (register.ts), and of a checkpoint: one chunk. */
 export const ARENA_BYTES = 32
 
-export function searchedLimits(voters: number): ClusterLimits {
+export function searchedLimits(options: { readonly voters: number; readonly checkpoint_ops: number }): ClusterLimits {
+  const { voters, checkpoint_ops } = options
   return {
     // No machine but the voters: what goes to other slots would go to nobody.
     slots_max: voters,
     pipeline_max: 2,
     control_slots: 1,
-    // Larger than any scope's log: no checkpoint is due in it.
+    // Larger than any scope's log.
     log_slots: 16,
     log_bytes: 24 * 66,
-    checkpoint_ops: 8,
+    checkpoint_ops,
     checkpoint_bytes: 10 * 66,
     batch_bytes_max: 66,
     batch_commands_max: 1,
@@ -80,6 +81,9 @@ export const LETTERS_MAX = 1 << 20
 /** After so many expansions the bounds are looked at, and a progress line is due if so much time has passed. */
 export const LOOK_EXPANSIONS = 1_024
 export const PROGRESS_MS = 2_000
+
+/** More ops than any scope has: no checkpoint is due. */
+export const CHECKPOINT_NEVER = 8
 
 /** What the options of a search may be at most. */
 export const BUDGET_MAX = 7

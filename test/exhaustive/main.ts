@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { GATES } from "./gate.ts"
 import {
   BUDGET_MAX,
+  CHECKPOINT_NEVER,
   MEGABYTES_DEFAULT,
   OPS_MAX,
   SECONDS_DEFAULT,
@@ -25,6 +26,7 @@ held back across a crash; clocks that run ahead; machines that lose their memory
   --views N           the highest view that may be entered (1)
   --heartbeats N      heartbeats beyond the one that begins a view (0)
   --retries N         new attempts of a recovery, another donor (0)
+  --checkpoint-ops N  a checkpoint is due after so many ops (${CHECKPOINT_NEVER}: never)
   --states-max N      stop at so many states (${STATES_DEFAULT})
   --depth-max N       stop at so many steps
   --seconds-max N     stop after so long (${SECONDS_DEFAULT})
@@ -50,6 +52,7 @@ const NUMBERS = [
   ["views", 1, 0, VIEWS_MAX],
   ["heartbeats", 0, 0, BUDGET_MAX],
   ["retries", 0, 0, BUDGET_MAX],
+  ["checkpoint-ops", CHECKPOINT_NEVER, 1, CHECKPOINT_NEVER],
   ["states-max", STATES_DEFAULT, 1, STATES_MAX],
   ["depth-max", Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER],
   ["seconds-max", SECONDS_DEFAULT, 1, Number.MAX_SAFE_INTEGER],
@@ -138,6 +141,7 @@ function parse(args: readonly string[]): Result<Arguments, string> {
     views: at("views"),
     heartbeats: at("heartbeats"),
     retries: at("retries"),
+    checkpoint_ops: at("checkpoint-ops"),
   }
   const bounds = {
     statesMax: at("states-max"),
@@ -196,7 +200,8 @@ function textOf(result: SearchResult): string {
       `${result.executions} events run on the production replica`,
     `states with a commit: ${reached.committed}, with a later view: ${reached.view_changed}, with a recovered ` +
       `machine: ${reached.recovered}, with a recovery after a commit: ${reached.recovered_after_commit}, with a ` +
-      `commit in a later view: ${reached.committed_in_later_view}`,
+      `commit in a later view: ${reached.committed_in_later_view}, with a certified checkpoint: ` +
+      `${reached.certified}, with one that was copied: ${reached.copied}`,
     end,
   ].join("\n")
 }

@@ -11,7 +11,7 @@ import { ARENA_BYTES } from "./limits.ts"
 export const SESSION = 1
 
 const MAGIC = 0x7265_6731
-const AT = { magic: 0, request: 4, value: 8, commit: 16, timestamp: 24 } as const
+const AT = { magic: 0, request: 4, value: 8, checkpoint: 12, commit: 16, timestamp: 24 } as const
 const NO_BYTES = new Uint8Array(0)
 
 export class Register implements StateMachine {
@@ -34,6 +34,11 @@ export class Register implements StateMachine {
     this.pages.willWrite(0, ARENA_BYTES)
     this.#view.setFloat64(AT.commit, operation.op, true)
     this.#view.setFloat64(AT.timestamp, operation.timestamp, true)
+    if (operation.operation === Operation.checkpoint) {
+      this.#view.setUint32(AT.checkpoint, operation.op, true)
+      this.pages.takeDigests(1)
+      this.pages.freeze()
+    }
     if (operation.operation !== Operation.batch) {
       return 0
     }
@@ -67,9 +72,8 @@ export class Register implements StateMachine {
     return NO_BYTES
   }
 
-  /** The scopes end before one is due. */
   checkpointOp(): number {
-    return 0
+    return this.#view.getUint32(AT.checkpoint, true)
   }
 
   wallOffset(): number | undefined {

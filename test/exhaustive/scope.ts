@@ -12,6 +12,8 @@ export type Scope = {
   readonly heartbeats: number
   /** Times that a machine may try anew, with a new nonce or another donor. */
   readonly retries: number
+  /** A checkpoint is due after so many ops. */
+  readonly checkpoint_ops: number
 }
 
 export type SearchOptions = {
@@ -64,4 +66,7 @@ export type Reached = {
   recovered: number
   recovered_after_commit: number
   committed_in_later_view: number
+  certified: number
+  /** A machine that has booted again holds a checkpoint that was certified. */
+  copied: number
 }

@@ -32,6 +32,8 @@ class Search {
     recovered: 0,
     recovered_after_commit: 0,
     committed_in_later_view: 0,
+    certified: 0,
+    copied: 0,
   }
   #transitions = 0
   #depth = 0
@@ -40,10 +42,10 @@ class Search {
   #violation: Violation | undefined
 
   constructor(options: SearchOptions) {
-    const { voters, views } = options.scope
+    const { voters } = options.scope
     this.#options = options
     this.#scope = options.scope
-    this.#world = new World({ voters, views })
+    this.#world = new World(options.scope)
     this.#states = new States(voters)
     this.#history = new History(voters)
     this.#startedAt = options.now()
@@ -280,6 +282,8 @@ class Search {
     this.#reached.recovered += isRecovered ? 1 : 0
     this.#reached.recovered_after_commit += isRecovered && ops.length > 0 ? 1 : 0
     this.#reached.committed_in_later_view += ops.some((op) => op.view > 0) ? 1 : 0
+    this.#reached.certified += machines.some(({ facts }) => facts.certified.op > 0) ? 1 : 0
+    this.#reached.copied += machines.some(({ boot, facts }) => boot > 1 && (facts.own?.op ?? 0) > 0) ? 1 : 0
   }
 
   // ---------------------------------------------------------------- telling it

@@ -18,7 +18,7 @@ export type Step = {
 }
 
 /** What a message says of its sender, where it says it. */
-const TOLD = ["claim", "view", "log_view", "op", "commit", "op_first", "chunk"] as const
+const TOLD = ["claim", "view", "log_view", "op", "commit", "op_first", "index"] as const
 
 /** The step, what came of it, and which letters were sent that are heard at some time. */
 export function describeStep(options: {

@@ -4,16 +4,19 @@
  * search over whole clusters can then go by numbers alone. Plane: control.
  */
 import { createHash } from "node:crypto"
+import type { Checkpoint } from "../../appliance/replication/checkpoints.ts"
 import type { Message, MessageType } from "../../appliance/replication/message.ts"
 import { Replica, type ReplicaStatus } from "../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../appliance/replication/replica_memory.ts"
 import { assert } from "../../appliance/types/assert.ts"
 import { type Digest, Operation } from "../../appliance/types/contracts.ts"
 import type { FingerprintValue } from "../../appliance/types/fingerprint.ts"
+import type { ClusterLimits } from "../../appliance/types/limits.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
 import { JUMPS_MS, LETTERS_MAX, LOCAL_STATES_MAX, SEARCHED_PROCESS_LIMITS, searchedLimits } from "./limits.ts"
 import { LetterSet } from "./letter_set.ts"
 import { Register, SESSION } from "./register.ts"
+import type { Scope } from "./scope.ts"
 
 /** A message and whom it goes to. */
 export type Letter = {
@@ -32,6 +35,11 @@ export type Facts = {
   readonly incarnation: number
   readonly isPrimary: boolean
   readonly phase: string
+  /** The arena is being overwritten, or not believed. */
+  readonly isTorn: boolean
+  readonly certified: Checkpoint
+  /** The newest checkpoint of its own arena. */
+  readonly own: Checkpoint | undefined
   /** By op; undefined where neither the log nor its base knows it. */
   readonly checksums: readonly (Digest | undefined)[]
   readonly arena: Digest
@@ -117,6 +125,7 @@ export class World {
   readonly voters: number
   /** The highest view of the scope. */
   readonly #views: number
+  readonly #limits: ClusterLimits
   readonly letters: Letter[] = []
   readonly locals: LocalState[] = []
   readonly #lettersTo: LetterSet[] = []
@@ -127,9 +136,10 @@ export class World {
   /** Events run on the production replica. */
   executions = 0
 
-  constructor(options: { readonly voters: number; readonly views: number }) {
+  constructor(options: Pick<Scope, "voters" | "views" | "checkpoint_ops">) {
     this.voters = options.voters
     this.#views = options.views
+    this.#limits = searchedLimits(options)
     this.#lettersTo = Array.from({ length: options.voters }, () => new LetterSet())
   }
 
@@ -361,7 +371,7 @@ export class World {
     if (spare !== undefined) {
       return spare
     }
-    const limits = searchedLimits(this.voters)
+    const limits = this.#limits
     const machine = new Register()
     const tape = new Tape(key)
     const replica = new Replica({
@@ -399,6 +409,9 @@ function factsOf(replica: Replica, machine: Register): Facts {
     incarnation: replica.incarnation,
     isPrimary: replica.isPrimary,
     phase: replica.phase,
+    isTorn: replica.isTorn,
+    certified: { op: replica.certifiedOp, root: replica.certifiedRoot },
+    own: replica.checkpointOf(replica.slot),
     checksums: Array.from({ length: replica.op + 1 }, (_, op) => replica.log.checksum(op)),
     arena: digestOf("", machine.arena, 0, machine.arena.length),
   }

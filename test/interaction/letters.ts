@@ -35,7 +35,10 @@ export type Pattern = {
 
 const PATTERN = /^(old )?([a-z_|]+|\*)(?:\(op(\d+)\)|\(window(\d+)\))? (\*|[\d,]+)→(\*|[a-z0-9,]+)('?)$/
 
-/** "prepare 0→1", "prepare(op5) 0→1", "get_checkpoint(window1) 2→0", "exit_view|join_view 2→*", "old view 2→1", "reply 0→a", "* *→*". */
+/**
+ * "prepare 0→1", "prepare(op5) 0→1", "get_checkpoint(window1) 2→0", "exit_view|join_view 2→*", "old view 2→1",
+ * "reply 0→a", "* *→*".
+ */
 export function parsePattern(text: string): Pattern {
   const [, old, types, op, window, from, to, twin] = PATTERN.exec(text) ?? []
   assert(types !== undefined && from !== undefined && to !== undefined, 'script: a pattern is "type from→to"')

@@ -63,13 +63,13 @@ export const SCRIPT_PROCESS_LIMITS: ProcessLimits = {
 /** What a script may want otherwise. */
 export type ScriptLimits = { readonly cluster: Partial<ClusterLimits>; readonly process: Partial<ProcessLimits> }
 
-/** Checkpoints after a few ops, in a ring that has hardly room for two; windows of two pages, one asked for at a time. */
+/** Checkpoints after a few ops, in a ring with hardly room for two; windows of two pages, one asked for at a time. */
 export const CHECKPOINTS_SOON: ScriptLimits = {
   cluster: { log_slots: 10, checkpoint_ops: 4, chunk_bytes: 8_192 },
   process: { chunks_in_flight_max: 1 },
 }
 
-/** The pool of a script's machine, in arenas: an eighth of it may be used while nobody copies, and that is one whole. */
+/** A machine's pool, in arenas: an eighth of it may be used while nobody copies, and that is one whole. */
 export const POOL_ARENAS = 8
 
 /** A machine's timer that has not run out after this long will not. */

@@ -112,7 +112,7 @@ export class Process {
     return at >= 0 && at < bytes.length
   }
 
-  /** "normal v0 op2 c1 primary", "view_change v1 (log of v0) op2 c1", "blank (probe) op0 c0"; then of its checkpoints. */
+  /** "normal v0 op2 c1 primary", "view_change v1 (log of v0) op2 c1", "blank (probe) op0 c0"; then its checkpoint. */
   state(): string {
     const { status, epoch, view, logView, op, commit, isPrimary, isVoter, incarnation, phase } = this.replica
     const { isTorn, certifiedOp } = this.replica
@@ -122,8 +122,9 @@ export class Process {
     const where = status === "recovering" ? "" : ` ${epoch > 0 ? `e${epoch} ` : ""}v${view}${log}`
     const duty = isPrimary ? " primary" : isVoter ? "" : " no vote"
     // Whoever recovers has nothing yet that could be believed.
-    const memory = `${isTorn && status !== "recovering" ? " torn" : ""}${certifiedOp > 0 ? ` certified op${certifiedOp}` : ""}`
-    return `${name}${where} op${op} c${commit}${duty}${memory}`
+    const torn = isTorn && status !== "recovering" ? " torn" : ""
+    const certified = certifiedOp > 0 ? ` certified op${certifiedOp}` : ""
+    return `${name}${where} op${op} c${commit}${duty}${torn}${certified}`
   }
 
   /** What it knows of crashes: "⟨1 1 2⟩"; "⟨⟩" for a blank process. */

@@ -7,7 +7,7 @@ export const HOLD_BACK_SHARE_MIN = 0.5
 
 export const SCRIPTED_SECONDS_MAX = 60
 export const EXHAUSTIVE_SECONDS = 10
-export const HOLD_BACK_SEEDS = 24
+export const HOLD_BACK_SEEDS = 32
 export const HOLD_BACK_SECONDS_MAX = 90
 export const SWARM_SEEDS = 8
 export const MEMORY_FAULTS_SEEDS = 24

@@ -398,11 +398,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "torn_applies",
     what: "a convicted primary goes on committing (rule 22c)",
     patches: [
-      one("    if (this.#isTorn) {\n      return\n    }\n    const standby", "    const standby"),
-      one(
-        '    assert(!this.#isTorn || op <= this.#commit, "replica: nothing is applied to an arena that is not believed")\n',
-        "",
-      ),
+      one("    if (this.#isTorn || this.isCheckpointDisputed) {\n", "    if (this.isCheckpointDisputed) {\n"),
+      one("    assert(!this.#isTorn || op <= this.#commit, ", "    assert(true, "),
     ],
     quick: "scripted",
     isOfCheckpoints: true,
@@ -415,7 +412,24 @@ export const MUTANTS: readonly Mutant[] = [
         '      this.#abdicated = true\n      this.#refuseWaiting()\n    } else if (this.#status === "normal") {\n',
         '      this.#abdicated = true\n    } else if (this.#status === "normal") {\n',
       ),
-      one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n"),
+      one("const isDoubtful = this.#isTorn || this.", "const isDoubtful = this."),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "disputed_commits",
+    what: "a primary whose memory another contradicts goes on answering writes (rule 22b)",
+    patches: [one("    if (this.#isTorn || this.isCheckpointDisputed) {\n", "    if (this.#isTorn) {\n")],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "disputed_answers_reads",
+    what: "a primary whose memory another contradicts answers reads (rule 22b)",
+    patches: [
+      one("const isDoubtful = this.#isTorn || this.isCheckpointDisputed", "const isDoubtful = this.#isTorn"),
+      one('return this.#isMemoryDisputed ? "memory_disputed" : undefined', "return undefined"),
     ],
     quick: "scripted",
     isOfCheckpoints: true,
@@ -428,10 +442,7 @@ export const MUTANTS: readonly Mutant[] = [
         "      // Falls silent until the others leave its view, and copies then.\n      this.#abdicated = true\n",
         "",
       ),
-      one(
-        '    assert(!this.#isTorn || this.#status !== "normal" || this.#abdicated, "replica: a member has the state")\n',
-        "",
-      ),
+      one('    assert(!this.#isTorn || this.#status !== "normal" || this.#abdicated, ', "    assert(true, "),
     ],
     quick: "scripted",
     isOfCheckpoints: true,
@@ -539,10 +550,10 @@ export const EQUIVALENTS: readonly Mutant[] = [
   },
   {
     name: "torn_is_asked_to_read",
-    // Reads wait at a primary only. Whoever is convicted as one refuses those that wait, has abdicated, and refuses those
-    // that come; in every other status it is no primary. So no read is there that the second look could hold back.
+    // Reads wait at a primary only. Whoever is convicted as one refuses those that wait, has abdicated, and refuses
+    // those that come; in every other status it is no primary. So there is no read that this look could hold back.
     what: "reads are served without asking whether the arena is believed (rule 22c)",
-    patches: [one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n")],
+    patches: [one("const isDoubtful = this.#isTorn || this.", "const isDoubtful = this.")],
     quick: "scripted",
   },
 ]

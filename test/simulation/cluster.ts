@@ -115,7 +115,8 @@ export class Cluster {
 
   #memoryFaults(): MemoryFaults {
     const random = new PRNG(streamSeed(this.#options.seed, Stream.memory))
-    return new MemoryFaults({ random, limits: this.setup.limits, history: this.history })
+    const say = (line: string): void => this.trace.say(`${this.now} -- ${line}`)
+    return new MemoryFaults({ random, limits: this.setup.limits, history: this.history, say })
   }
 
   // ---------------------------------------------------------------- what a driver asks

@@ -95,6 +95,7 @@ export class MemoryFaults {
   readonly #history: History
   readonly #model: ModelMachine
   readonly #limits: ClusterLimits
+  readonly #say: (line: string) => void
   readonly #seen = new WeakMap<Process, Seen>()
   /** Keys of reads that were asked for. */
   readonly #reads = new Map<number, string>()
@@ -104,7 +105,14 @@ export class MemoryFaults {
   /** A victim's state was the only one that could be had, and somebody has it: from here on nothing is known. */
   isSpread = false
 
-  constructor(options: { readonly random: PRNG; readonly limits: ClusterLimits; readonly history: History }) {
+  constructor(options: {
+    readonly random: PRNG
+    readonly limits: ClusterLimits
+    readonly history: History
+    /** A line of the trace. */
+    readonly say: (line: string) => void
+  }) {
+    this.#say = options.say
     this.#random = options.random
     this.#limits = options.limits
     this.#history = options.history
@@ -143,7 +151,9 @@ export class MemoryFaults {
     if (this.#victim !== undefined || candidates.length === 0 || !this.#random.chance(FLIP_CHANCE, 10_000)) {
       return undefined
     }
-    const process = candidates[this.#random.below(candidates.length)]
+    // It is the primary whose memory answers clients.
+    const primary = this.#random.chance(1, 2) ? candidates.find(({ replica }) => replica.isPrimary) : undefined
+    const process = primary ?? candidates[this.#random.below(candidates.length)]
     if (process === undefined) {
       return undefined
     }
@@ -163,6 +173,7 @@ export class MemoryFaults {
       frozenOp: -1,
     }
     this.totals.flips += 1
+    this.#say(`a bit flips in ${what}, byte ${at}: ${describe(process)}`)
     return what
   }
 
@@ -217,7 +228,7 @@ export class MemoryFaults {
     const victim = this.#victim
     if (victim === undefined || victim.process !== process) {
       this.#checkWell(process, isConvicted)
-      return isCopied && !this.#isSpreadBy(process)
+      return isCopied
     }
     victim.frozenOp = isFrozen ? process.replica.commit : victim.frozenOp
     if (isConvicted) {
@@ -251,10 +262,10 @@ export class MemoryFaults {
     }
   }
 
-  /** The process has just copied what is wrong, and nobody could have told: the victim alone had a state to give. */
-  #isSpreadBy(process: Process): boolean {
+  /** The process, which has a wrong arena, has just copied it, and nobody could have told that it is wrong. */
+  noteSpread(process: Process): boolean {
     const own = process.replica.checkpointOf(process.slot)
-    this.isSpread = own !== undefined && this.#handedOut.has(own.root) && this.isArenaRight(process) === false
+    this.isSpread ||= own !== undefined && this.#handedOut.has(own.root)
     return this.isSpread
   }
 
@@ -264,6 +275,7 @@ export class MemoryFaults {
       throw new Violation(`a page that is right is found wrong: ${describe(victim.process)}`)
     }
     victim.isFound = true
+    this.#say(`the bit is found by its ${kind ?? "end"}: ${describe(victim.process)}`)
     this.totals.found_by_scrub += kind === "page" ? 1 : 0
     this.totals.found_by_root += kind === "root" ? 1 : 0
     this.totals.found_ms.push(now - victim.at)
@@ -283,6 +295,7 @@ export class MemoryFaults {
 
   #end(victim: Victim, how: "passed" | "overwritten" | "died"): void {
     this.totals[how] += victim.isFound ? 0 : 1
+    this.#say(`the bit is ${victim.isFound ? "repaired" : how}: ${describe(victim.process)}`)
     this.#victim = undefined
   }
 
@@ -318,6 +331,18 @@ export class MemoryFaults {
     this.#end(victim, "overwritten")
   }
 
+  /**
+   * Nobody can tell any more who is right: one machine alone has the right state, a victim has contradicted it, and all
+   * others would have to copy first. All concerned stop (rule 22b) until somebody decides.
+   */
+  isTied(processes: readonly Process[]): boolean {
+    const right = processes.filter((process) => {
+      const { isVoter, isTorn, status } = process.replica
+      return isVoter && !isTorn && !this.isVictim(process) && (status === "normal" || status === "view_change")
+    })
+    return right.length === 1 && right[0]?.replica.isCheckpointDisputed === true
+  }
+
   /** Now and then: what flipped may have been written over, and no checkpoint have it. */
   look(): void {
     const victim = this.#victim
@@ -341,7 +366,7 @@ export class MemoryFaults {
     }
     // A checkpoint may have caught it before: that must have been judged.
     const last = stateMachine.checkpointOp()
-    if (own === last && replica.certifiedOp >= last && stateMachine.pages.pending === 0) {
+    if (own === last && replica.certifiedOp === last && stateMachine.pages.pending === 0) {
       this.#end(victim, "overwritten")
     }
   }

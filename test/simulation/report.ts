@@ -11,6 +11,7 @@ export type Report = {
   readonly majority_lost: number
   readonly primary_out_of_reach: number
   readonly only_copy_wrong: number
+  readonly nobody_can_tell: number
   readonly seconds: number
   readonly events_per_second: number
   readonly medians: Readonly<Record<string, number>>
@@ -53,6 +54,7 @@ export function reportOf(results: readonly SimulationResult[], seconds: number):
     majority_lost: results.filter((result) => result.excuse === "majority_lost").length,
     primary_out_of_reach: results.filter((result) => result.excuse === "primary_out_of_reach").length,
     only_copy_wrong: results.filter((result) => result.excuse === "only_copy_wrong").length,
+    nobody_can_tell: results.filter((result) => result.excuse === "nobody_can_tell").length,
     seconds,
     events_per_second: Math.round(results.reduce((sum, result) => sum + result.events, 0) / seconds),
     medians,
@@ -101,7 +103,11 @@ export function textOf(report: Report): string {
     `in all: ${pairs(report.faults)}`,
     ...(report.memory === undefined
       ? []
-      : [`memory: ${pairs(report.memory)}; ${report.only_copy_wrong} seeds ended with a wrong copy`]),
+      : [
+          `memory: ${pairs(report.memory)}`,
+          `${report.only_copy_wrong} ended with a wrong copy, since nobody else was in reach to contradict it`,
+          `${report.nobody_can_tell} ended with one state against another, and nobody else who has one`,
+        ]),
     "",
   ].join("\n")
 }

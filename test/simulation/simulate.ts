@@ -39,10 +39,11 @@ export type SimulationOptions = {
 
 /**
  * Why a run may end without the convergence of every member of its core: nobody's, for there is no majority; or without
- * one that is cut off from the primary, which is outside the core. Or without more: the only state that a machine could
- * copy for long was one with a flipped bit.
+ * one that is cut off from the primary, which is outside the core. With flipped bits: the only state that a machine
+ * could copy for long was a wrong one, and it had no means to know; or one machine says so, another otherwise, and
+ * nobody else has a state.
  */
-export type Excuse = "majority_lost" | "primary_out_of_reach" | "only_copy_wrong"
+export type Excuse = "majority_lost" | "primary_out_of_reach" | "only_copy_wrong" | "nobody_can_tell"
 
 export type SimulationResult = {
   readonly seed: number
@@ -230,6 +231,9 @@ class Run {
     // A bit that is in no clean page is found by the next checkpoint: there must be something new for one.
     const isFirst = (): boolean => isServed() && cluster.divergence(core, false) === undefined
     this.#await(core, () => isFirst() && cluster.isMemoryRight(core))
+    if (this.excuse !== undefined) {
+      return
+    }
     for (const client of cluster.clients) {
       client.stop()
     }
@@ -255,6 +259,10 @@ class Run {
       if (isDone()) {
         return
       }
+    }
+    if (cluster.memory?.isTied(cluster.processes) === true) {
+      this.excuse = "nobody_can_tell"
+      return
     }
     const rest = cluster.isMemoryRight(core) ? "clients are not served" : "a bit is not found"
     const why = cluster.divergence(core, false) ?? rest

@@ -53,6 +53,7 @@ const outcome = fc.constantFrom(
   "invalid" as const,
   "stale" as const,
   "standby_missing" as const,
+  "memory_disputed" as const,
 )
 const slot = fc.nat({ max: LIMITS.slots_max - 1 })
 const configuration = fc
@@ -163,6 +164,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
       "not_warm" as const,
       "not_grown" as const,
       "standby_missing" as const,
+      "memory_disputed" as const,
     ),
     slot,
     epoch_now: u32,

@@ -80,8 +80,15 @@ export class Driver {
   session = 0
   request = 0
 
-  /** With a session of its own, or, where `continued` is another's machine, as that driver's successor. */
-  constructor(limits: ClusterLimits = SMALL_LIMITS, continued?: { machine: ArenaStateMachine; driver: Driver }) {
+  /**
+   * With a session of its own, or, where `continued` is another's machine, as that driver's successor. `pool` is the
+   * room for pages of a checkpoint that change, where it is not to be the usual.
+   */
+  constructor(
+    limits: ClusterLimits = SMALL_LIMITS,
+    pool?: Uint8Array,
+    continued?: { machine: ArenaStateMachine; driver: Driver },
+  ) {
     this.#reply = new Uint8Array(limits.read_reply_bytes_max)
     if (continued !== undefined) {
       const { op, now, session, request } = continued.driver
@@ -89,7 +96,8 @@ export class Driver {
       Object.assign(this, { op, now, session, request })
       return
     }
-    this.machine = createStateMachine({ limits, arena: new Uint8Array(arenaBytes(limits)) })
+    const arena = new Uint8Array(arenaBytes(limits))
+    this.machine = createStateMachine({ limits, arena, ...(pool === undefined ? {} : { pool }) })
     this.session = Number(this.apply(Operation.register, new Uint8Array(16).fill(7))[0])
   }
 

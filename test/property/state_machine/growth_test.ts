@@ -99,7 +99,7 @@ function grow(driver: Driver, from = LIMITS, to = LARGER): Driver {
   const { arena, pages } = driver.machine
   const grown = growArena({ arena, limits: from, pages }, { arena: machine.arena, limits: to, pages: machine.pages })
   expect(grown).toMatchObject({ ok: true })
-  return new Driver(to, { machine, driver })
+  return new Driver(to, undefined, { machine, driver })
 }
 
 /** All that can be asked of a state: what commands answer, sessions, and what replication asks. */

@@ -53,7 +53,7 @@ test("figures: the median of the rounds against the target, in text and JSON", (
   const again = new Figures()
   again.add("link 1 x 1", "ops/s", 50)
   figures.addAll(again)
-  const report = makeReport(figures.all())
+  const report = makeReport("replication", figures.all())
   expect(report.figures).toMatchObject([
     { name: "link 1 x 1", median: 100, low: 50, high: 300, samples: 4, target: ">= 250/s", is_met: false },
     { name: "link 1 x 1: p99", median: 1.25, target: "<= 1.500 ms", is_met: true },

@@ -1,0 +1,55 @@
+/** Brings a cluster to a given state: so many keys with values of one length, each written once. Plane: control. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { CommandCode, COMMAND_HEADER_BYTES } from "../../../appliance/state_machine/command.ts"
+import { assert } from "../../../appliance/types/assert.ts"
+import { POLL_MS } from "../limits.ts"
+import type { LinkClient } from "../link_load.ts"
+import { FILL_BATCH_BYTES, FILL_SECONDS_MAX, FILL_SESSIONS, KEY_BYTES } from "./limits.ts"
+
+export type Filling = { readonly keys: number; readonly valueBytes: number }
+
+export async function fill(client: LinkClient, primary: number, filling: Filling): Promise<void> {
+  const batch = Math.floor(FILL_BATCH_BYTES / commandBytes(filling))
+  const load = await client.start(primary, { sessions: FILL_SESSIONS, batch, nextBody: bodiesOf(filling, batch) })
+  const end = performance.now() + FILL_SECONDS_MAX * 1_000
+  while (!load.isDone && load.failure() === undefined) {
+    if (performance.now() >= end) {
+      throw new Error(`${filling.keys} keys are not written in ${FILL_SECONDS_MAX} s`)
+    }
+    await sleep(POLL_MS)
+  }
+  await client.stop()
+  const failure = load.failure()
+  if (failure !== undefined) {
+    throw new Error(`filling failed: ${failure}`)
+  }
+}
+
+/** Batches of SETs of all keys in turn; undefined after the last. */
+export function bodiesOf(filling: Filling, batch: number): () => Uint8Array | undefined {
+  const { keys, valueBytes } = filling
+  const bytes = commandBytes(filling)
+  assert(batch > 0, "fill: a batch has commands")
+  let key = 0
+  return () => {
+    const commands = Math.min(batch, keys - key)
+    if (commands === 0) {
+      return undefined
+    }
+    const body = Buffer.alloc(commands * bytes, "v")
+    for (let command = 0; command < commands; command += 1) {
+      const at = command * bytes
+      body.fill(0, at, at + COMMAND_HEADER_BYTES)
+      body.writeUInt8(CommandCode.set, at)
+      body.writeUInt16LE(KEY_BYTES, at + 2)
+      body.writeUInt32LE(valueBytes, at + 4)
+      body.write(`s${String(key).padStart(KEY_BYTES - 1, "0")}`, at + COMMAND_HEADER_BYTES, "latin1")
+      key += 1
+    }
+    return body
+  }
+}
+
+function commandBytes(filling: Filling): number {
+  return COMMAND_HEADER_BYTES + KEY_BYTES + filling.valueBytes
+}

@@ -1,0 +1,50 @@
+/** One end of a TCP connection between two Node processes that do nothing else; started by tcp.ts. Plane: control. */
+import { connect, createServer } from "node:net"
+import { TCP_BYTES, TCP_PIECE_BYTES } from "./limits.ts"
+
+const LOOPBACK = "127.0.0.1"
+
+/** Says its port, then writes to the first who comes; the next piece when the last was taken, as a link does. */
+function send(): void {
+  const server = createServer({ noDelay: true }, (socket) => {
+    const piece = new Uint8Array(2 * TCP_PIECE_BYTES).fill(7)
+    let left = TCP_BYTES
+    const next = (): void => {
+      if (left === 0) {
+        socket.end(() => server.close())
+        return
+      }
+      const bytes = Math.min(left, piece.length)
+      left -= bytes
+      socket.write(piece.subarray(0, bytes), next)
+    }
+    next()
+  })
+  server.listen(0, LOOPBACK, () => {
+    const address = server.address()
+    process.stdout.write(`${typeof address === "object" && address !== null ? address.port : 0}\n`)
+  })
+}
+
+/** Reads into one buffer, and says how many bytes a second it read. */
+function receive(port: number): void {
+  let bytes = 0
+  let startedAt = 0
+  const callback = (length: number): boolean => {
+    startedAt = startedAt === 0 ? performance.now() : startedAt
+    bytes += length
+    return true
+  }
+  const onread = { buffer: new Uint8Array(2 * TCP_PIECE_BYTES), callback }
+  const socket = connect({ host: LOOPBACK, port, onread })
+  socket.on("close", () => {
+    process.stdout.write(`${(bytes * 1_000) / (performance.now() - startedAt)}\n`)
+  })
+}
+
+const port = process.argv[2]
+if (port === undefined) {
+  send()
+} else {
+  receive(Number(port))
+}

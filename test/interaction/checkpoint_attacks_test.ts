@@ -1,0 +1,347 @@
+/**
+ * Schedules that broke checkpoints once: each ended in an assertion, in machines that were not alike, or in waiting for
+ * ever. Plane: control.
+ */
+import { createHash } from "node:crypto"
+import { expect, test } from "vitest"
+import { CheckpointReceiver, rootPrefix } from "../../appliance/replication/checkpoint_transfer.ts"
+import type { Message } from "../../appliance/replication/message.ts"
+import type { Replica } from "../../appliance/replication/replica.ts"
+import { ArenaPages, pagesBytes } from "../../appliance/state_machine/pages.ts"
+import { assert } from "../../appliance/types/assert.ts"
+import { type Digest, Operation } from "../../appliance/types/contracts.ts"
+import { type Command, decodeResult, encodeCommand } from "./commands.ts"
+import { copyOf } from "./letters.ts"
+import { CHECKPOINTS_SOON, SCRIPT_PROCESS_LIMITS } from "./limits.ts"
+import { Process } from "./process.ts"
+
+const TOKEN = "5".repeat(32)
+const TICK_MS = SCRIPT_PROCESS_LIMITS.tick_ms
+const PAGE_BYTES = 4_096
+/** In the arena's first page, which changes with every op: a byte that nothing uses. */
+const SPARE_BYTE = 4_000
+
+/** More than enough for a checkpoint. */
+const OPS_MAX = 20
+
+type Letter = { readonly from: number; readonly to: number; readonly message: Message }
+type Loses = (letter: Letter) => boolean
+
+/** Machines whose letters arrive with the next tick, but for those that `loses` says. */
+class Fleet {
+  readonly machines: (Process | undefined)[] = []
+  /** Slots whose clock stands, though they hear. */
+  readonly stopped = new Set<number>()
+  loses: Loses = () => false
+  #boots = 0
+  #letters: Letter[] = []
+  #session = 0
+  #request = 0
+  #answers: string[] = []
+  #change: string | undefined
+
+  constructor(options: { readonly voters: number; readonly machines: number }) {
+    for (let slot = 0; slot < options.machines; slot += 1) {
+      this.boot(slot, { voters: options.voters, token: slot < options.voters ? TOKEN : "" })
+    }
+    expect(this.run(SCRIPT_PROCESS_LIMITS.retry_ms_max * 10, () => this.isWell())).toBe(true)
+    // Spare machines make themselves known.
+    this.run(SCRIPT_PROCESS_LIMITS.primary_silent_ms)
+    this.#session = Number(this.#ask({ operation: Operation.register, body: new Uint8Array(16).fill(7) }))
+  }
+
+  boot(slot: number, options: { readonly voters: number; readonly token: string }): void {
+    this.#boots += 1
+    this.machines[slot] = new Process({ slot, boot: this.#boots, seed: 1, limits: CHECKPOINTS_SOON, ...options })
+  }
+
+  kill(slot: number): void {
+    this.machines[slot] = undefined
+  }
+
+  process(slot: number): Process {
+    const process = this.machines[slot]
+    assert(process !== undefined, "fleet: the machine is on")
+    return process
+  }
+
+  replica(slot: number): Replica {
+    return this.process(slot).replica
+  }
+
+  isWell(): boolean {
+    return this.#live().every(({ replica }) => replica.status === "normal" && !replica.isTorn)
+  }
+
+  #live(): Process[] {
+    return this.machines.filter((process) => process !== undefined)
+  }
+
+  /** Until `until`, at most `ms`: whether it came to that. */
+  run(ms: number, until: () => boolean = () => false): boolean {
+    for (let passed = 0; passed < ms && !until(); passed += TICK_MS) {
+      const letters = this.#letters
+      this.#letters = []
+      for (const { to, message } of letters) {
+        this.#hand(to, message)
+      }
+      for (const process of this.#live()) {
+        if (!this.stopped.has(process.slot)) {
+          process.tick()
+          this.#collect(process)
+        }
+      }
+    }
+    return until()
+  }
+
+  #hand(to: number, message: Message): void {
+    const process = this.machines[to]
+    if (process !== undefined) {
+      process.replica.receive(message)
+      this.#collect(process)
+    }
+  }
+
+  #collect(process: Process): void {
+    for (let next = process.replica.takeOutgoing(); next !== undefined; next = process.replica.takeOutgoing()) {
+      const { to, message } = next
+      if (message.type === "reply") {
+        this.#answers.push(...(message.outcome === "ok" ? [decodeResult(message.body)] : []))
+      } else if (message.type === "reconfigure_reply") {
+        this.#change = message.outcome
+      } else if (!this.loses({ from: process.slot, to, message })) {
+        this.#letters.push({ from: process.slot, to, message: copyOf(message) })
+      }
+    }
+  }
+
+  /** What the primary answers, whoever that is; undefined when nobody does in time. */
+  #ask(request: { readonly operation: Operation; readonly body: Uint8Array }): string | undefined {
+    this.#request += 1
+    this.#answers = []
+    const isAnswered = (): boolean => this.#answers.length > 0
+    for (let tries = 0; tries < 20 && !isAnswered(); tries += 1) {
+      const primary = this.#live().findLast(({ replica }) => replica.isPrimary)
+      if (primary !== undefined) {
+        const { operation, body } = request
+        const session = operation === Operation.register ? 0 : this.#session
+        const number = operation === Operation.register ? 1_000 : this.#request
+        const message: Message = {
+          type: "request",
+          operation,
+          session,
+          request: number,
+          body,
+          from: primary.slot,
+          epoch: 0,
+          cv: [],
+        }
+        this.#hand(primary.slot, message)
+      }
+      this.run(SCRIPT_PROCESS_LIMITS.retry_ms, isAnswered)
+    }
+    if (request.operation === Operation.register) {
+      this.#request = 0
+    }
+    return this.#answers[0]
+  }
+
+  command(command: Command): string | undefined {
+    return this.#ask({ operation: Operation.batch, body: encodeCommand(command) })
+  }
+
+  /** So many ops, each answered. */
+  write(count: number): void {
+    for (let index = 0; index < count; index += 1) {
+      expect(this.command({ kind: "set", key: `k${index % 8}`, value: "x" })).toBe("ok")
+    }
+  }
+
+  /** Writes until `slot` knows the root of another checkpoint. */
+  checkpoint(slot: number): void {
+    const before = this.replica(slot).checkpointOf(slot)?.op
+    for (let ops = 0; ops < OPS_MAX && this.replica(slot).checkpointOf(slot)?.op === before; ops += 1) {
+      this.write(1)
+    }
+  }
+
+  reconfigure(
+    at: number,
+    change: { readonly voters: number[]; readonly standbys: number[]; synchronous: boolean },
+  ): void {
+    this.#hand(at, {
+      type: "reconfigure",
+      change: 1,
+      epoch_expected: this.replica(at).epoch,
+      drops_standby: false,
+      grows: false,
+      ...change,
+      from: at,
+      epoch: 0,
+      cv: [],
+    })
+  }
+
+  get changed(): string | undefined {
+    return this.#change
+  }
+
+  flip(slot: number, at: number): void {
+    const { arena } = this.process(slot)
+    arena[at] = (arena[at] ?? 0) ^ 4
+  }
+}
+
+test("a machine that is convicted for the last time falls silent, and its process goes on", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const victim = fleet.replica(2)
+  const last = fleet.process(2).arena.length - 1
+  for (let faults = 1; faults <= SCRIPT_PROCESS_LIMITS.memory_faults_max; faults += 1) {
+    fleet.flip(2, last)
+    expect(fleet.run(1_000, () => victim.counters.memory_faults === faults)).toBe(true)
+    fleet.run(5_000, () => !victim.isTorn)
+  }
+  expect(victim.status).toBe("quarantined")
+  fleet.write(8)
+})
+
+test("a root that was refuted before it was known convicts once", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const victim = fleet.replica(2)
+  fleet.write(2)
+  fleet.stopped.add(2)
+  fleet.flip(2, SPARE_BYTE)
+  fleet.checkpoint(0)
+  fleet.write(2)
+  fleet.run(1_000, () => victim.certifiedOp > 0)
+  expect(victim.certifiedOp).toBeGreaterThan(victim.checkpointOf(2)?.op ?? 0)
+  fleet.stopped.delete(2)
+  expect(fleet.run(5_000, () => victim.counters.memory_faults === 1 && fleet.isWell())).toBe(true)
+  expect(victim.memoryFault?.kind).toBe("root")
+  fleet.write(4)
+  fleet.run(200)
+  expect(fleet.process(2).digest()).toBe(fleet.process(0).digest())
+})
+
+test("a machine that is convicted on its way into an epoch comes into it", () => {
+  const fleet = new Fleet({ voters: 3, machines: 4 })
+  let isCut = false
+  const kept = ["prepare", "log", "commit", "checkpoint_chunk"]
+  fleet.loses = ({ to, message }) => isCut && to === 1 && kept.includes(message.type)
+  fleet.write(3)
+  fleet.run(200)
+  fleet.reconfigure(0, { voters: [0, 1, 3], standbys: [2], synchronous: false })
+  // It holds the barrier, and hears no more.
+  const { op } = fleet.replica(0)
+  fleet.run(200, () => fleet.replica(1).op === op)
+  isCut = true
+  fleet.run(1_000, () => fleet.replica(1).epoch === 1)
+  expect(fleet.replica(1)).toMatchObject({ status: "recovering", phase: "epoch" })
+  fleet.flip(1, fleet.process(1).arena.length - 1)
+  expect(fleet.run(1_000, () => fleet.replica(1).isTorn)).toBe(true)
+  isCut = false
+  expect(fleet.run(20_000, () => fleet.isWell() && fleet.replica(1).epoch === 1)).toBe(true)
+  expect(fleet.changed).toBe("ok")
+})
+
+test.each([0, 1])("of a synchronous pair machine %i copies from the other at once", (victim) => {
+  const fleet = new Fleet({ voters: 1, machines: 2 })
+  fleet.reconfigure(0, { voters: [0], standbys: [1], synchronous: true })
+  fleet.run(500)
+  expect(fleet.changed).toBe("ok")
+  fleet.checkpoint(0)
+  fleet.run(1_000, () => fleet.replica(0).certifiedOp > 0 && fleet.replica(1).certifiedOp > 0)
+  fleet.flip(victim, fleet.process(victim).arena.length - 1)
+  expect(fleet.run(1_000, () => fleet.replica(victim).isTorn)).toBe(true)
+  expect(fleet.run(SCRIPT_PROCESS_LIMITS.transfer_silent_ms / 2, () => fleet.isWell())).toBe(true)
+  fleet.write(2)
+})
+
+test("who recovers is not waited for to certify what both others lack", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  let isCut = true
+  let isSlow = true
+  fleet.loses = ({ from, to, message }) => {
+    const isOfC = isCut && (from === 2 || to === 2)
+    // A large state: its pieces take their time.
+    const isPiece = isSlow && to === 2 && message.type === "checkpoint_chunk"
+    return isOfC || isPiece || (isUnheard && to === 1 && message.type === "checkpoint_ok")
+  }
+  let isUnheard = false
+  fleet.write(30)
+  // 0 dies before 1 has heard its root of the last checkpoint: that one has no majority.
+  isUnheard = true
+  fleet.checkpoint(1)
+  fleet.write(2)
+  expect(fleet.replica(1).checkpointOf(1)?.op).toBeGreaterThan(fleet.replica(1).certifiedOp)
+  fleet.kill(0)
+  isUnheard = false
+  // 2 fell out of the log; it has failed in nothing.
+  isCut = false
+  fleet.run(2_000)
+  fleet.boot(0, { voters: 3, token: "" })
+  fleet.run(20 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(0)).toMatchObject({ status: "recovering", phase: "recovery" })
+  isSlow = false
+  expect(fleet.run(60_000, () => fleet.isWell())).toBe(true)
+  fleet.write(2)
+})
+
+test("a window takes no pages before it was compared with the image that they are of", () => {
+  const digest = (prefix: string, body: Uint8Array, start: number, end: number): Digest =>
+    createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32)
+  const pagesOf = (...fill: readonly number[]): { readonly arena: Uint8Array; readonly pages: ArenaPages } => {
+    const arena = new Uint8Array(fill.length * PAGE_BYTES)
+    const pages = new ArenaPages({
+      arena,
+      pageBytes: PAGE_BYTES,
+      memory: new Uint8Array(pagesBytes(fill.length)),
+      pool: new Uint8Array(0),
+    })
+    for (const [page, value] of fill.entries()) {
+      arena.fill(value, page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
+    }
+    pages.rebuild()
+    return { arena, pages }
+  }
+  const own = pagesOf(1, 1)
+  const chunkBytes = 2 * PAGE_BYTES
+  const receiver = new CheckpointReceiver({ pages: own.pages, chunkBytes, digest })
+  receiver.start({ donor: 1, nonce: 9, now: 0 })
+  /** Of the image after `op`: its table, or those of its pages that the mask says. */
+  const piece = (op: number, fill: readonly number[], mask?: number): void => {
+    const { arena, pages } = pagesOf(...fill)
+    const wanted = fill.flatMap((_, page) => (((mask ?? 0) >>> page) & 1 ? [page] : []))
+    const body = Buffer.concat(wanted.map((page) => arena.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)))
+    receiver.accept(
+      {
+        type: "checkpoint_chunk",
+        nonce: 9,
+        op,
+        op_checksum: "a",
+        root: pages.root(digest, rootPrefix(op, "a")),
+        part: mask === undefined ? "table" : "pages",
+        index: 0,
+        mask_low: mask ?? 0,
+        mask_high: 0,
+        body: mask === undefined ? pages.table : body,
+        from: 1,
+        epoch: 0,
+        cv: [],
+      },
+      0,
+    )
+  }
+  // In the first image only page 0 differs from what is here, and is asked for.
+  piece(10, [2, 1])
+  expect(receiver.nextWanted({ now: 0, retryMs: 1, inFlightMax: 4 })).toMatchObject({ part: "pages", mask_low: 1 })
+  // The donor's image moves on: in the next both differ. What was asked for comes from it, behind its table.
+  piece(20, [3, 3])
+  piece(20, [3, 3], 1)
+  expect(receiver.isComplete).toBe(false)
+  expect(receiver.nextWanted({ now: 1, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 3 })
+  piece(20, [3, 3], 3)
+  expect(receiver.isComplete).toBe(true)
+  expect([own.arena[0], own.arena[PAGE_BYTES]]).toEqual([3, 3])
+})

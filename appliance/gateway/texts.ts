@@ -70,7 +70,8 @@ export class Texts {
   useLimits(limits: ClusterLimits): void {
     this.#limits = limits
     this.#entriesFull = `ERR kv_entries_max: at most ${limits.kv_entries_max} keys are stored`
-    this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${limits.kv_slab_bytes} bytes of keys and values`
+    const slabBytes = limits.kv_slab_bytes
+    this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${slabBytes} bytes of keys and values`
     this.#recordsFull = new Map(
       RECORD_TABLES.filter(({ full }) => full !== ResultError.malformed).map(({ name, limit, full }) => [
         full,

@@ -406,7 +406,8 @@ export class Links {
     const { slot, wire, book } = this.#options
     const decoded = decodeHello(stranger.hello, 0, wire.checksum)
     const outcome = decoded.ok ? this.#judge(decoded.value) : decoded.error
-    const answer = encodeAnswer({ outcome, from: slot, nonce: this.#nonce }, wire.checksum)
+    const nonce = outcome === "wrong_limits" ? wire.identity.limits_fingerprint : this.#nonce
+    const answer = encodeAnswer({ outcome, from: slot, nonce }, wire.checksum)
     if (!decoded.ok || outcome !== "accepted") {
       assert(outcome !== "accepted", "links: what is refused was not accepted")
       this.#refuseHello(outcome, socket)
@@ -588,6 +589,9 @@ export class Links {
       const kind = outcome === "accepted" ? "wrong_slot" : outcome
       this.counters.hellos_declined_by[kind] += 1
       this.#options.log.warn(`link_declined_${kind}`, this.#now, { slot: link.slot })
+      if (decoded.ok && decoded.value.outcome === "wrong_limits" && decoded.value.from === link.slot) {
+        this.#options.onOtherLimits(decoded.value.nonce)
+      }
       socket.destroy()
       return false
     }

@@ -621,9 +621,9 @@ export class ProcessHost {
   // ---------------------------------------------------------------- growth
 
   /**
-   * The epoch has begun whose limits this machine has room for: its state is copied into the larger arena, and a replica
-   * goes on with it as the same process. This takes as long as it takes (a second for a million keys); nobody is waited
-   * for meanwhile but those who do the same.
+   * The epoch has begun whose limits this machine has room for: its state is copied into the larger arena, and a
+   * replica goes on with it as the same process. This takes as long as it takes (a second for a million keys); nobody
+   * is waited for meanwhile but those who do the same.
    */
   #growWhenDue(): void {
     const start = this.replica.grownStart

@@ -74,8 +74,8 @@ import { StateImage } from "./state_image.ts"
  * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a
  * vote or as a standby. `view_change`: has left a view and waits for the next. `state_transfer`: fetches what it
  * lacks, votes for nothing. `fenced`: a later incarnation of this slot lives, so this process must end (rule 28).
- * `quarantined`: its memory was wrong too often, so this machine must end (rule 22c). `outgrown`: its epoch has ended and
- * the next has larger limits; it holds all that was committed, hands it on, and does no more.
+ * `quarantined`: its memory was wrong too often, so this machine must end (rule 22c). `outgrown`: its epoch has ended
+ * and the next has larger limits; it holds all that was committed, hands it on, and does no more.
  */
 export type ReplicaStatus =
   | "recovering"
@@ -495,8 +495,8 @@ export class Replica {
     return this.#started.reduce((sum, started) => sum + started, 0)
   }
   /**
-   * CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. Where it has larger limits,
-   * only those can tell a new member what it still lacks, so that all of them must be in.
+   * CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. Where it has larger
+   * limits, only those can tell a new member what it still lacks, so that all of them must be in.
    */
   get isEpochSafe(): boolean {
     const needed = this.#configuration.grown_to === GROWS_TO_NONE ? this.#faults + 1 : this.voters
@@ -2911,8 +2911,8 @@ export class Replica {
   }
 
   /**
-   * Everything up to the last op of its epoch is here, and nothing of the next can be: those who wait for it get it from
-   * here, until this machine is switched off. A process with room for the larger limits grows, and begins anew.
+   * Everything up to the last op of its epoch is here, and nothing of the next can be: those who wait for it get it
+   * from here, until this machine is switched off. A process with room for the larger limits grows, and begins anew.
    */
   #becomeOutgrown(op: number): void {
     this.#routes = []
@@ -2923,9 +2923,9 @@ export class Replica {
 
   /**
    * The state machine has grown as the epoch's first op said, by a process that this op names or that has no vote. It
-   * has promised nothing in the epoch, and holds all that was committed before: it enters as it would have in the limits
-   * that it had. Nothing is prepared before f + 1 roots of what has grown are equal, for until then no checkpoint is
-   * certified (rule 21).
+   * has promised nothing in the epoch, and holds all that was committed before: it enters as it would have in the
+   * limits that it had. Nothing is prepared before f + 1 roots of what has grown are equal, for until then no
+   * checkpoint is certified (rule 21).
    */
   #enterGrown({ configuration, checksum, counters, now }: GrownStart): void {
     const { op, generation, grown_to: grownTo } = configuration

@@ -20,8 +20,8 @@
  * then the type's fields in the order in which message.ts names them, a body last, to the frame's end:
  *
  *   u64: nonce, view, op, commit, round, log_view, op_first, op_last, session, request, read
- *   u32: claim, claimed, index, mask_low, mask_high, epoch_expected, epoch_now, grows_to; nonce and change in what is new with
- *        epochs
+ *   u32: claim, claimed, index, mask_low, mask_high, epoch_expected, epoch_now, grows_to; nonce and change in what is
+ *        new with epochs
  *   u8: status, operation, outcome, part, slot, synchronous, drops_standby, grows, is_certified, is_read
  *   configuration: u8 length, then its bytes (configuration.ts)   slots: u8 count, then a u8 each
  *   digest: 16 bytes                   token: u8 length (0 or 16), then the bytes

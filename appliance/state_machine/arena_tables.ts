@@ -1,6 +1,6 @@
 /**
- * The tables of an arena, for who goes through all of it: copies it, or sums it up. The state machine has objects of its
- * own over the same bytes; nothing lies in any of them. Plane: control.
+ * The tables of an arena, for who goes through all of it: copies it, or sums it up. The state machine has objects of
+ * its own over the same bytes; nothing lies in any of them. Plane: control.
  */
 import { assert } from "../types/assert.ts"
 import type { ClusterLimits } from "../types/limits.ts"

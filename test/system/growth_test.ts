@@ -1,6 +1,7 @@
 /**
  * A cluster grows while a client writes, on real processes and by the operator's own commands: three small voters that
- * are full hand over to three machines with room for more. What was acknowledged is there, and more fits. Plane: control.
+ * are full hand over to three machines with room for more. What was acknowledged is there, and more fits.
+ * Plane: control.
  */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"

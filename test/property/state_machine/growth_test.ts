@@ -65,7 +65,9 @@ const record: fc.Arbitrary<Command> = fc
       ? { ...BLANK, code: CommandCode.record_remove, flags: table, key: name }
       : { ...BLANK, code: CommandCode.record_put, flags: table, key: name, value: recordOf(table, name, mark) }
   })
-/** What happens: a batch, time, expiry, another gateway's session, a word on wall time, a configuration, a checkpoint. */
+/**
+ * What happens: a batch, time, expiry, another gateway's session, a word on wall time, a configuration, a checkpoint.
+ */
 const step = fc.oneof(
   { weight: 10, arbitrary: fc.array(fc.oneof(set, set, del, add, record), { minLength: 1, maxLength: 3 }) },
   { weight: 2, arbitrary: fc.integer({ min: 1, max: 200 }) },

@@ -27,10 +27,11 @@ import {
   readNodeConfig,
 } from "./orchestration/node_config.ts"
 import { type Ports, ProcessHost, type Reply } from "./orchestration/process_host.ts"
+import { growthShortage } from "./orchestration/growth.ts"
 import { startSpare } from "./orchestration/spare.ts"
 import { textLine } from "./orchestration/text_log.ts"
 import { CommandCode, ResultKind } from "./state_machine/command.ts"
-import { type ClusterSize, growthShortage, limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
+import { type ClusterSize, limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
 import { growthFault } from "./types/growth.ts"
 import { assertClusterLimits, assertProcessLimits, type ClusterLimits, PROCESS_LIMITS } from "./types/limits.ts"
 import { err, ok, type Result } from "./types/result.ts"
@@ -114,7 +115,7 @@ async function runReplica({
   }
   const limits = limitsForSize(config.size)
   assertClusterLimits(limits)
-  const growTo = growToOf(config.size, options.growTo ?? config.grow_to)
+  const growTo = growToOf(config, options.growTo, log)
   if (!growTo.ok) {
     return fail({ code: ExitCode.config, message: growTo.error })
   }
@@ -143,10 +144,6 @@ async function runReplica({
     random: host.random,
     schedule: () => setImmediate(() => gateway.flush()),
   })
-  const crowded = growTo.value === undefined ? undefined : growthShortage(host.memory.bytesTotal, memoryBytes())
-  if (crowded !== undefined) {
-    return fail({ code: ExitCode.config, message: crowded })
-  }
   const registration = makeRegistration({ host, gateway, config, address: advertise, log })
   const screen = new MachineConsole(options.console, ORCHESTRATION_LIMITS.console_ms)
   const machine = { info: () => host.info(), address: advertise, clusterID: config.cluster_id }
@@ -174,19 +171,35 @@ async function runReplica({
   return code
 }
 
-/** The larger limits that this machine is to have room for; undefined for none. */
-function growToOf(size: ClusterSize, growTo: ClusterSize | null): Result<ClusterLimits | undefined, string> {
+/**
+ * The larger limits that this machine is to have room for; undefined for none. Who asks for it by hand is told why it
+ * can't be. A boot server says the same to every machine: one that can't is a member all the same, and does not grow.
+ */
+function growToOf(
+  config: NodeConfig,
+  byHand: ClusterSize | null,
+  log: Logger,
+): Result<ClusterLimits | undefined, string> {
+  const { size } = config
+  const growTo = byHand ?? config.grow_to
   if (growTo === null) {
     return ok(undefined)
   }
   const limits = limitsForSize(growTo)
   const fault = growthFault(limitsForSize(size), limits)
-  if (fault !== undefined) {
-    return err(`a cluster of size ${size} does not grow to ${growTo}: ${fault} would not be larger`)
+  const reason =
+    fault === undefined
+      ? growthShortage(size, growTo, memoryBytes())
+      : `a cluster of size ${size} does not grow to ${growTo}: ${fault} would not be larger`
+  if (reason !== undefined && byHand !== null) {
+    return err(reason)
+  }
+  if (reason !== undefined) {
+    log.warn({ size, grow_to: growTo, reason }, "grows_not")
+    return ok(undefined)
   }
   assertClusterLimits(limits)
-  const shortage = memoryShortage(growTo, memoryBytes())
-  return shortage === undefined ? ok(limits) : err(shortage)
+  return ok(limits)
 }
 
 /** What this process may have of the machine's memory: a container may have less than all. */

@@ -220,6 +220,7 @@ const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
   { header: "BOOT NONCE", cell: (member) => numberAt(member, "boot_nonce")?.toString(16).padStart(8, "0") ?? "-" },
   { header: "INCARNATION", cell: (member) => show(member, "incarnation") },
   { header: "LAG", cell: (member) => show(member, "lag_ops") },
+  { header: "GROWS TO", cell: (member) => clean(textAt(member, "grows_to") ?? "-") },
   { header: "UNCERTIFIED", cell: uncertifiedText },
   { header: "LAST CONTACT", cell: (member) => contactText(member) },
 ]
@@ -229,6 +230,7 @@ function membersText(document: JSONObject): string {
   const certified = objectAt(document, "checkpoint")
   const head =
     `generation ${show(cluster, "generation")}, epoch ${show(cluster, "epoch")}, ` +
+    `size ${clean(textAt(cluster, "size") ?? "-")}, ` +
     `quorum margin ${show(cluster, "quorum_margin")}, copies ${show(cluster, "copies")}, ` +
     `certified op ${show(certified, "certified_op")} (${rootText(certified, "certified_root")})\n\n`
   return head + formatTable(MEMBER_COLUMNS, objectsAt(cluster, "members"))
@@ -250,6 +252,10 @@ function epochText(document: JSONObject): string {
 function safetyText(document: JSONObject): string {
   const cluster = objectAt(document, "cluster")
   const isSafe = isTrueAt(cluster, "is_epoch_safe")
+  const isOutgrown = textAt(objectAt(document, "machine"), "status") === "outgrown"
+  if (isOutgrown) {
+    return `epoch ${show(cluster, "epoch")} has larger limits than this machine: ask a machine of that epoch\n`
+  }
   const what = isSafe ? "the machines that it replaced can be switched off" : "keep the machines that it replaced on"
   return `epoch ${show(cluster, "epoch")}: ${what}\n`
 }

@@ -13,10 +13,13 @@ import {
   pagePoolBytes,
 } from "../state_machine/state_machine.ts"
 import { assert } from "../types/assert.ts"
+import { type ClusterSize, limitsForSize, reportedBytesMin, SEALED_PART } from "../types/cluster_sizes.ts"
 import { growthFault } from "../types/growth.ts"
 import { type ClusterLimits, limitsFingerprint } from "../types/limits.ts"
 import { err, ok, type Result } from "../types/result.ts"
 import type { StaticMemory } from "../types/static_memory.ts"
+
+const MIB = 1024 * 1024
 
 export type GrowthOptions = {
   readonly from: ClusterLimits
@@ -43,6 +46,12 @@ export class Growth {
     })
   }
 
+  /** The larger arena, empty: for a machine that begins after its cluster has grown. */
+  get empty(): ArenaStateMachine {
+    assert(this.#larger.commit() === 0, "growth: nothing has been copied yet")
+    return this.#larger
+  }
+
   /** The state, in the larger arena; the digest that both have is for the log. */
   grow(smaller: ArenaStateMachine): Result<{ machine: ArenaStateMachine; digest: string }, GrowthError> {
     const machine = this.#larger
@@ -52,6 +61,21 @@ export class Growth {
     )
     return grown.ok ? ok({ machine, digest: grown.value }) : err(grown.error)
   }
+}
+
+/**
+ * Why a machine that is to grow can't: what it will have needs as much memory as that size says, and the state that it
+ * begins with lies beside it. Undefined when it can.
+ */
+export function growthShortage(from: ClusterSize, to: ClusterSize, reportedBytes: number): string | undefined {
+  const limits = limitsForSize(from)
+  const beside = arenaBytes(limits) + pageNotesBytes(limits) + pagePoolBytes(limits)
+  const needed = reportedBytesMin(to) + beside / SEALED_PART
+  if (reportedBytes >= needed) {
+    return undefined
+  }
+  const [need, have] = [Math.ceil(needed / MIB), Math.floor(reportedBytes / MIB)]
+  return `to grow from ${from} to ${to} a machine holds both states: it needs ${need} MiB of memory, this one has ${have} MiB`
 }
 
 /** Of a replica's buffers that are large enough for limits that it grows to, what it needs until then. */

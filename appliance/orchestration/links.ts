@@ -53,6 +53,8 @@ export type LinksOptions = {
   readonly epoch: () => number
   readonly incarnation: () => number
   readonly holdsState: () => boolean
+  /** A peer has other limits than this process, those with that fingerprint, and has turned it away. */
+  readonly onOtherLimits: (fingerprint: number) => void
   /** One message of a peer. Bodies are views that end with the call. */
   readonly onMessage: (message: Message) => void
   /** Everything that one read brought has been given to `onMessage`. */

@@ -7,7 +7,7 @@ import type { Logger } from "pino"
 import { allocateReplicaMemory, type ReplicaMemory } from "../replication/replica_memory.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
-import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
+import { type GrownStart, type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
@@ -20,6 +20,7 @@ import {
 } from "../state_machine/state_machine.ts"
 import { assert } from "../types/assert.ts"
 import type { Operation, RandomU32 } from "../types/contracts.ts"
+import { type ClusterSize, sizeOfFingerprint } from "../types/cluster_sizes.ts"
 import { GROWS_TO_NONE } from "../types/growth.ts"
 import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
@@ -135,6 +136,8 @@ export class ProcessHost {
   #status: ReplicaStatus = "recovering"
   #view = -1
   #isTorn = false
+  /** Since when a peer has had the limits that this blank process grows to; Infinity for never. */
+  #largerSince = Number.POSITIVE_INFINITY
 
   constructor(options: HostOptions) {
     const { config, slot, limits, processLimits, orchestrationLimits } = options
@@ -148,11 +151,10 @@ export class ProcessHost {
       limits,
       checksum: zlibChecksum,
     }
-    assertOrchestrationLimits(orchestrationLimits, {
-      cluster: limits,
-      process: processLimits,
-      frameBytesMax: frameBytesMax(limits),
-    })
+    for (const cluster of [limits, options.growTo ?? limits]) {
+      const bytesMax = frameBytesMax(cluster)
+      assertOrchestrationLimits(orchestrationLimits, { cluster, process: processLimits, frameBytesMax: bytesMax })
+    }
     this.#options = options
     this.#limits = limits
     this.#wire = wire
@@ -230,6 +232,7 @@ export class ProcessHost {
       epoch: () => this.replica.epoch,
       incarnation: () => this.replica.incarnation,
       holdsState: () => this.#holdsState(),
+      onOtherLimits: (fingerprint) => this.#onOtherLimits(fingerprint),
       onMessage: (message) => this.#onPeerMessage(message),
       onRead: () => this.links.flush(),
     })
@@ -420,6 +423,8 @@ export class ProcessHost {
       generation: replica.generation,
       epoch: replica.epoch,
       is_epoch_safe: replica.isEpochSafe,
+      size: sizeOfFingerprint(this.#wire.identity.limits_fingerprint) ?? null,
+      grows_to: sizeOfFingerprint(replica.growsTo) ?? null,
       slot: replica.slot,
       role: this.#roleOf(replica.slot),
       voters: replica.voters,
@@ -516,9 +521,16 @@ export class ProcessHost {
       incarnation: role === "voter" ? incarnationOf(entry) : 0,
       holds_state: isSelf ? this.#holdsState() : this.links.holdsState(slot),
       lag_ops: replica.lagOf(slot) ?? null,
+      grows_to: sizeOfFingerprint(this.#growsToOf(slot)) ?? null,
       uncertified: checkpoint !== undefined && checkpoint.op > replica.certifiedOp ? checkpoint : null,
       last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
     }
+  }
+
+  #growsToOf(slot: number): number {
+    const { replica } = this
+    const follower = replica.followers().find((known) => known.slot === slot)
+    return slot === replica.slot ? replica.growsTo : (follower?.grows_to ?? GROWS_TO_NONE)
   }
 
   #roleOf(slot: number): MemberRole {
@@ -600,6 +612,7 @@ export class ProcessHost {
     })
     this.#logRefusals()
     this.#growWhenDue()
+    this.#beginLargerWhenDue()
     this.#membership.tick(this.#now)
     this.#tickWallClock()
     this.#sink?.tick(this.#now)
@@ -630,7 +643,7 @@ export class ProcessHost {
     if (start === undefined || this.#growth === undefined || this.#ended) {
       return
     }
-    const { log, config, slot, processLimits } = this.#options
+    const { log } = this.#options
     const since = monotonicMs()
     const grown = this.#growth.grow(this.stateMachine)
     if (!grown.ok) {
@@ -638,18 +651,55 @@ export class ProcessHost {
       return
     }
     const { machine, digest } = grown.value
-    const { to: limits, fingerprint } = this.#growth
+    this.#enterLarger(machine, start)
+    this.#membership.onGrown(start.configuration)
+    const { epoch, op } = start.configuration
+    const ms = Math.round(monotonicMs() - since)
+    log.warn({ epoch, op, digest, arena_bytes: machine.arena.length, ms }, "grown")
+    this.#pump()
+  }
+
+  /**
+   * A blank machine that was booted with the limits from before its cluster grew: whoever lives turns it away. It holds
+   * nothing, so it begins anew, as another process would that was started with the larger limits. It waits a little:
+   * machines that were outgrown may be telling it all that they hold just now.
+   */
+  #beginLargerWhenDue(): void {
+    const { status, commit, op } = this.replica
+    if (status !== "recovering" || commit !== 0 || op !== 0) {
+      this.#largerSince = Number.POSITIVE_INFINITY
+    } else if (this.#growth !== undefined && this.#now - this.#largerSince >= this.#anewMs()) {
+      this.#largerSince = Number.POSITIVE_INFINITY
+      this.#enterLarger(this.#growth.empty)
+      this.#options.log.warn({ slot: this.replica.slot, arena_bytes: this.stateMachine.arena.length }, "begun_larger")
+      this.#pump()
+    }
+  }
+
+  #anewMs(): number {
+    return this.#options.orchestrationLimits.grow_anew_ms
+  }
+
+  #onOtherLimits(fingerprint: number): void {
+    const { limits_fingerprint: own } = this.#wire.identity
+    if (fingerprint === this.#growth?.fingerprint && fingerprint !== own) {
+      this.#largerSince = Math.min(this.#largerSince, this.#now)
+    }
+  }
+
+  /** From here on with the larger limits: as the member that it was (`start`), or blank. */
+  #enterLarger(machine: ArenaStateMachine, start?: GrownStart): void {
+    const growth = this.#growth
+    assert(growth !== undefined && this.#limits === growth.from, "process host: a machine grows once")
+    const { config, slot, processLimits } = this.#options
+    const { to: limits } = growth
     this.#limits = limits
     this.#stateMachine = machine
+    const options = { slot, voters: config.voters, token: "", limits, processLimits, stateMachine: machine }
     this.#replica = new Replica(
       {
-        slot,
-        voters: config.voters,
-        generation: start.configuration.generation,
-        token: "",
-        limits,
-        processLimits,
-        stateMachine: machine,
+        ...options,
+        generation: start?.configuration.generation ?? config.generation,
         memory: this.#replicaMemory,
         digest: sha256Digest,
         random: this.random,
@@ -658,13 +708,9 @@ export class ProcessHost {
     )
     this.#memoryWatch.useLimits(limits)
     // Who has not grown is of another cluster from here on, and who has greets anew.
-    this.#wire.identity = { ...this.#wire.identity, limits_fingerprint: fingerprint }
+    this.#wire.identity = { ...this.#wire.identity, limits_fingerprint: growth.fingerprint }
     this.links.greetAnew()
     this.#sink?.onGrown(limits)
-    this.#membership.onGrown(start.configuration)
-    const { epoch, op } = start.configuration
-    log.warn({ epoch, op, digest, arena_bytes: machine.arena.length, ms: Math.round(monotonicMs() - since) }, "grown")
-    this.#pump()
   }
 
   #onGrowthError(error: GrowthError): void {
@@ -809,8 +855,15 @@ export class ProcessHost {
       cluster_id: config.cluster_id,
       generation: replica.generation,
       epoch: replica.epoch,
+      size: this.#sizeOfEpoch(),
       formed: this.#marker.isWritten || this.#isMember(),
     }
+  }
+
+  /** What a machine is to be booted with that shall take part: those that were outgrown know it too. */
+  #sizeOfEpoch(): ClusterSize | null {
+    const { grown_to: grownTo } = this.replica.configuration
+    return sizeOfFingerprint(grownTo === GROWS_TO_NONE ? this.#wire.identity.limits_fingerprint : grownTo) ?? null
   }
 
   #onAnswer(answer: AnnounceAnswer): void {

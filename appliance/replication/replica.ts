@@ -548,6 +548,10 @@ export class Replica {
   get isRingFull(): boolean {
     return !this.#ringHasRoom()
   }
+  /** Fingerprint of the larger limits that this process has room for; 0 for none. */
+  get growsTo(): number {
+    return this.#growsTo
+  }
   /** The epoch has larger limits than this replica: it is none of its members, whatever its slot. */
   get isOutgrown(): boolean {
     return this.#isOutgrown()

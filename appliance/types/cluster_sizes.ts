@@ -7,7 +7,7 @@
  * memory that the kernel reports. `huge` is where offsets of 31 bits end: an arena is below 2 GiB, so machines of 16
  * GiB hold no more than those of 8.
  */
-import { CLUSTER_LIMITS, type ClusterLimits } from "./limits.ts"
+import { CLUSTER_LIMITS, type ClusterLimits, limitsFingerprint } from "./limits.ts"
 
 const MIB = 1024 * 1024
 
@@ -68,16 +68,9 @@ export function limitsForMemory(reportedBytes: number): ClusterLimits | undefine
   return size === undefined ? undefined : limitsForSize(size)
 }
 
-/**
- * Why a machine that is to grow can't: it holds both states, sealed together, and has not enough memory for that;
- * undefined when it has.
- */
-export function growthShortage(sealedBytes: number, reportedBytes: number): string | undefined {
-  if (sealedBytes <= SEALED_PART * reportedBytes) {
-    return undefined
-  }
-  const [need, have] = [Math.ceil(sealedBytes / SEALED_PART / MIB), Math.floor(reportedBytes / MIB)]
-  return `a machine that grows holds both states: it needs ${need} MiB of memory, this one has ${have} MiB`
+/** The size whose limits have that fingerprint; undefined for none. */
+export function sizeOfFingerprint(fingerprint: number): ClusterSize | undefined {
+  return CLUSTER_SIZES.find((size) => limitsFingerprint(limitsForSize(size)) === fingerprint)
 }
 
 /** Why a machine can't be in a cluster of this size; undefined when it can. */

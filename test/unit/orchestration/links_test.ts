@@ -72,6 +72,7 @@ async function makePeer(slot: number, log: Logger = pino({ level: "silent" })): 
     epoch: () => 0,
     incarnation: () => 1,
     holdsState: () => slot === 0,
+    onOtherLimits: () => undefined,
     onMessage: (message) => received.push(copied(message)),
     onRead: () => undefined,
   })

@@ -317,7 +317,8 @@ async function runServe(options: ServeOptions): Promise<number> {
   const ending = endOfProcess(log)
   const { interface: interfaceName, dhcp, voters, size, force } = options
   const served = { image: image.value, nbp: programs.value, log }
-  const server = await startBootServer({ interfaceName, dhcp, voters, size, force, ...served })
+  const growTo = options.growTo ?? null
+  const server = await startBootServer({ interfaceName, dhcp, voters, size, growTo, force, ...served })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }

@@ -204,7 +204,7 @@ async function awaitEpoch(api: API, options: EpochOptions): Promise<Answered> {
       return status
     }
     if (performance.now() + EPOCH_POLL_MS >= end) {
-      return err({ kind: "timeout", text: `no majority of the new members votes after ${options.timeout} s` })
+      return err({ kind: "timeout", text: `too few of the new members vote after ${options.timeout} s` })
     }
     await new Promise((resolve) => setTimeout(resolve, EPOCH_POLL_MS))
   }

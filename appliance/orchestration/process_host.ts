@@ -7,7 +7,13 @@ import type { Logger } from "pino"
 import { allocateReplicaMemory, type ReplicaMemory } from "../replication/replica_memory.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
-import { type GrownStart, type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
+import {
+  type GrownStart,
+  type PromoteOutcome,
+  Replica,
+  type ReplicaCounters,
+  type ReplicaStatus,
+} from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"

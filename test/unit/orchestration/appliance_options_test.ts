@@ -37,7 +37,14 @@ test("what /init gives is enough; everything can be given otherwise", () => {
 })
 
 test("what is wrong is said in one line", () => {
-  for (const args of [["--port"], ["--data-port", "70000"], ["--data-port", "1e3"], ["--bind", "::"], ["--grow-to", "big"], ["stray"]]) {
+  for (const args of [
+    ["--port"],
+    ["--data-port", "70000"],
+    ["--data-port", "1e3"],
+    ["--bind", "::"],
+    ["--grow-to", "big"],
+    ["stray"],
+  ]) {
     const parsed = parseApplianceOptions(args, {})
     expect(parsed.ok ? "ok" : parsed.error, args.join(" ")).not.toMatch(/^ok$|\n/)
   }

@@ -75,6 +75,7 @@ describe("node.json", () => {
       slot: 2,
       voters: 3,
       size: "large",
+      grow_to: "huge",
       cluster_id: "c".repeat(32),
       generation: 1,
       epoch: 1,

@@ -38,6 +38,7 @@ import {
 
 const TEST_MS = 240_000
 const BATCH = 2_000
+const PLACES = 6
 /** Keys beyond what the smaller cluster could hold. */
 const MORE = 20_000
 
@@ -45,7 +46,7 @@ afterEach(cleanUp)
 
 /** Three voters in slots 0 to 2; machines that grow to `medium` follow in the slots behind. */
 async function smallCluster(growing: number): Promise<{ cluster: Cluster; voters: Machine[]; larger: Machine[] }> {
-  const cluster = await describeCluster({ machines: 3 + growing, founders: 3 })
+  const cluster = await describeCluster({ machines: PLACES, founders: 3 })
   const voters = [0, 1, 2].map((slot) => boot(cluster, slot))
   for (const voter of voters) {
     await until(() => isMember(voter), "three small machines are a cluster")
@@ -178,6 +179,59 @@ test(
 )
 
 test(
+  "machines that die while the cluster grows come back with the node.json that they had, and hold the larger state",
+  async () => {
+    const { cluster, voters, larger } = await smallCluster(3)
+    const [first, second, third] = voters
+    const [fourth, fifth, sixth] = larger
+    if (first === undefined || second === undefined || third === undefined) {
+      throw new Error("three voters")
+    }
+    if (fourth === undefined || fifth === undefined || sixth === undefined) {
+      throw new Error("three larger machines")
+    }
+    const writer = new Writer()
+    for (const machine of [first, second, third, fourth, fifth, sixth]) {
+      writer.add(machine)
+    }
+    writer.start()
+    await writer.goesOn(WRITES_MIN)
+    const { primary_slot: primary } = await clusterOf(fourth)
+    const oldPrimary = voters[primary ?? -1] ?? first
+    const asked = oldPrimary === second ? third : second
+    await reconfigure(asked, "--voters", "3,4,5", "--grow")
+    // Whoever has grown by now, and whoever has not: one of each side.
+    await Promise.all([kill(fifth), kill(oldPrimary)])
+    writer.remove(fifth)
+    writer.remove(oldPrimary)
+    expect((await mandala("epoch", "--endpoint", endpointOf(fourth))).code).toBe(EXIT_DEGRADED)
+
+    const asBefore = { grow_to: "medium", formation_token: "" }
+    const back = boot(cluster, 4, asBefore)
+    await epochIsSafe(fourth)
+    await until(() => isMember(back), "it votes again")
+    expect(back.output()).toContain('"msg":"begun_larger"')
+    expect(await memberOf(fourth, 4)).toMatchObject({ role: "voter", incarnation: 2 })
+    expect(await clusterOf(back)).toMatchObject({ epoch: 1, size: "medium", copies: 3 })
+    writer.add(back)
+    await writer.goesOn()
+    await writer.stop()
+    await writer.verify(back)
+
+    const outgrown = await mandala("epoch", "--endpoint", endpointOf(asked))
+    expect([outgrown.code, outgrown.out]).toEqual([EXIT_DEGRADED, expect.stringContaining("larger limits than this")])
+    for (const machine of voters) {
+      await kill(machine)
+    }
+    // Switched on again, an old machine has a place in the larger cluster too, without a vote.
+    const old = boot(cluster, 0, asBefore)
+    await until(() => follows(old, fourth, 0), "an old machine follows")
+    expect(await clusterOf(old)).toMatchObject({ size: "medium", voters: 3 })
+  },
+  TEST_MS,
+)
+
+test(
   "what can't be is refused by name; three machines grow into one with a synchronous standby",
   async () => {
     const { cluster, voters, larger } = await smallCluster(2)
@@ -189,6 +243,15 @@ test(
     expect(smaller).toContain("a cluster of size small does not grow to small")
     const unknown = await saidAtStart(cluster, ["--grow-to", "gigantic"])
     expect(unknown).toContain("--grow-to is one of small, medium, large, huge")
+    const small = boot(cluster, 5, { formation_token: "" })
+    await until(() => followsAny(small, voters, 5), "a machine without more room follows")
+    await until(async () => {
+      const wrong = await mandala("reconfigure", "--endpoint", endpointOf(first), "--voters", "3,4,5", "--grow")
+      expect([EXIT_CONFLICT, EXIT_DEGRADED]).toContain(wrong.code)
+      return wrong.err.includes("slot 5 can't begin an epoch")
+    }, "a machine without more room is refused by name")
+    const table = await mandala("members", "--endpoint", endpointOf(first))
+    expect(table.out).toContain("GROWS TO")
     const missing = await mandala("reconfigure", "--endpoint", endpointOf(first), "--voters", "3", "--grow")
     expect([missing.code, missing.err]).toEqual([1, expect.stringContaining("voters are 1, 3, 5 or 7")])
     await reconfigure(first, "--voters", "3", "--standbys", "4", "--sync", "--grow")

@@ -75,7 +75,7 @@ export function growthShortage(from: ClusterSize, to: ClusterSize, reportedBytes
     return undefined
   }
   const [need, have] = [Math.ceil(needed / MIB), Math.floor(reportedBytes / MIB)]
-  return `to grow from ${from} to ${to} a machine holds both states: it needs ${need} MiB of memory, this one has ${have} MiB`
+  return `who grows from ${from} to ${to} holds both states, which needs ${need} MiB of memory: this has ${have} MiB`
 }
 
 /** Of a replica's buffers that are large enough for limits that it grows to, what it needs until then. */

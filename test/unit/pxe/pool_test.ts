@@ -288,7 +288,7 @@ describe("the formation", () => {
     expect(formation.isFormed).toBe(false)
   })
 
-  test("a cluster that has grown is heard, from those that were outgrown too; machines are booted for it from then on", () => {
+  test("a cluster that has grown is heard, from those that were outgrown too, and machines boot for it", () => {
     const formation = make()
     for (const machine of [A, B, C]) {
       formation.assign(machine)
@@ -318,7 +318,7 @@ describe("the formation", () => {
     expect(formation.assign(B)).toBeNull()
   })
 
-  test("restarted, it adopts a grown cluster from a member in any slot, in its size, be that smaller than its own", () => {
+  test("restarted, it adopts a grown cluster from a member in any slot, in that cluster's size", () => {
     const formation = new Formation({
       voters: 3,
       size: "huge",

@@ -199,6 +199,21 @@ describe("growth is refused", () => {
     write(cluster, session, 6, 10)
   })
 
+  test("where a machine that has room votes since it was last heard to have it", () => {
+    const { cluster } = beforeGrowth()
+    cluster.boot(6, { growsTo: LARGER })
+    cluster.runUntil(() => isIn(cluster, [6], 0), "another follows")
+    cluster.run(200)
+    cluster.reconfigure(0, { voters: [0, 1, 3] })
+    cluster.runUntil(() => isIn(cluster, [0, 1, 3], 1), "it votes, in the limits that they have")
+    cluster.run(200)
+    cluster.reconfigure(0, { voters: [3, 4, 5], grows: true })
+    cluster.run(200)
+    expect(cluster.lastChange()).toBe("not_grown 3")
+    cluster.reconfigure(0, { voters: [4, 5, 6], grows: true })
+    cluster.runUntil(() => isIn(cluster, [4, 5, 6], 2), "those without a vote grow")
+  })
+
   test("when a member's process is replaced by one without room while the change waits", () => {
     const { cluster } = beforeGrowth()
     // 5 does not get the barrier.

@@ -2083,7 +2083,7 @@ export class Replica {
       // Still torn: another donor is asked, with the next tick.
       return
     }
-    const isArena = this.#machine.restored() && this.#machine.commit() === op
+    const isArena = this.#machine.restored() && this.#machine.commit() === op && this.#isConfigurationIntact()
     assert(isArena || !this.#isCertified({ op, root }), "replica: a certified arena is an arena at its op")
     if (!isArena) {
       // Nobody else has vouched for it: the donor's memory is wrong, and another is asked.
@@ -2767,6 +2767,11 @@ export class Replica {
       epoch_now: this.epoch,
       ...this.#envelope(),
     })
+  }
+
+  #isConfigurationIntact(): boolean {
+    const bytes = this.#machine.configuration()
+    return bytes.length === 0 || decodeConfiguration(bytes, this.#limits.slots_max) !== undefined
   }
 
   /** What was just committed or copied may end this epoch; acted upon when the event at hand is done. */

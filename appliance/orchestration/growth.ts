@@ -20,6 +20,8 @@ import { err, ok, type Result } from "../types/result.ts"
 import type { StaticMemory } from "../types/static_memory.ts"
 
 const MIB = 1024 * 1024
+/** Links, queues and the gateway, whatever the size: a test compares it with what is sealed. */
+const OTHER_BUFFERS_BYTES = 192 * MIB
 
 export type GrowthOptions = {
   readonly from: ClusterLimits
@@ -63,14 +65,21 @@ export class Growth {
   }
 }
 
-/**
- * Why a machine that is to grow can't: what it will have needs as much memory as that size says, and the state that it
- * begins with lies beside it. Undefined when it can.
- */
+/** What a machine's kernel must report at least, so that it can grow: it seals the larger buffers and both arenas. */
+export function growthBytesMin(from: ClusterSize, to: ClusterSize): number {
+  const larger = limitsForSize(to)
+  const logBytes = larger.log_bytes + larger.log_slots * LOG_HEADER_BYTES
+  const sealed = stateBytes(limitsForSize(from)) + stateBytes(larger) + logBytes + OTHER_BUFFERS_BYTES
+  return Math.max(reportedBytesMin(to), sealed / SEALED_PART)
+}
+
+function stateBytes(limits: ClusterLimits): number {
+  return arenaBytes(limits) + pageNotesBytes(limits) + pagePoolBytes(limits)
+}
+
+/** Why a machine can't grow so; undefined when it can. */
 export function growthShortage(from: ClusterSize, to: ClusterSize, reportedBytes: number): string | undefined {
-  const limits = limitsForSize(from)
-  const beside = arenaBytes(limits) + pageNotesBytes(limits) + pagePoolBytes(limits)
-  const needed = reportedBytesMin(to) + beside / SEALED_PART
+  const needed = growthBytesMin(from, to)
   if (reportedBytes >= needed) {
     return undefined
   }

@@ -115,6 +115,8 @@ test(
     // Overwriting goes on all the while: the table is full, the same keys are written again.
     const counter = clientOf(fourth, { commandTimeout: 3_000, enableOfflineQueue: false })
     let added = 0
+    let addedAt = performance.now()
+    let longestGapMs = 0
     let unknown = 0
     let isAdding = true
     const adding = (async () => {
@@ -123,6 +125,8 @@ test(
           .incr("fill:7")
           .then(() => {
             added += 1
+            longestGapMs = Math.max(longestGapMs, performance.now() - addedAt)
+            addedAt = performance.now()
           })
           .catch(async (error: unknown) => {
             // What was rejected was not done.
@@ -173,7 +177,11 @@ test(
     await until(() => isMember(back), "the larger machine is back")
     expect(await memberOf(back, 3)).toMatchObject({ role: "voter", incarnation: 2 })
     expect(Number(await clientOf(back).dbsize())).toBe(CLUSTER_LIMITS.kv_entries_max + MORE)
-    process.stdout.write(`${added} added, ${unknown} unknown, ${full.stored + MORE} keys\n`)
+    const grownMs = larger.map((machine) => /"ms":(\d+),"msg":"grown"/.exec(machine.output())?.[1] ?? "?")
+    process.stdout.write(
+      `${added} added, ${unknown} unknown, ${full.stored + MORE} keys; grown in ${grownMs.join(", ")} ms, ` +
+        `longest silence ${Math.round(longestGapMs)} ms\n`,
+    )
   },
   TEST_MS,
 )

@@ -825,6 +825,10 @@ export class Replica {
     if (halt !== undefined) {
       return this.#refuse(message, halt)
     }
+    if (this.isCheckpointDisputed) {
+      // Not even what was done is said: it would be one memory's word, and another's is that it is wrong.
+      return this.#refuse(message, "busy")
+    }
     if (!this.#isWellFormed(message)) {
       return this.#refuse(message, "invalid")
     }
@@ -1176,8 +1180,7 @@ export class Replica {
 
   /** Commits what f backups and this primary hold, and the synchronous standby where there is one. */
   #commitByQuorum(): void {
-    if (this.#isTorn || this.isCheckpointDisputed) {
-      // What is answered would be one memory's word, and another's is that it is wrong.
+    if (this.#isTorn) {
       return
     }
     const standby = this.#synchronousStandby()
@@ -1217,7 +1220,7 @@ export class Replica {
     }
     this.#isDraining = true
     for (let count = 0; count < this.#limits.pipeline_max; count += 1) {
-      if (!this.isPrimary || this.#requests.isEmpty() || !this.#pipelineHasRoom()) {
+      if (!this.isPrimary || this.isCheckpointDisputed || this.#requests.isEmpty() || !this.#pipelineHasRoom()) {
         break
       }
       const taken = this.#requests.take()
@@ -1265,7 +1268,9 @@ export class Replica {
       this.#routes.splice(index, 1)
       // Every command answers with a byte at least: a batch without any found its session evicted, and did nothing.
       const outcome = header.operation === Operation.batch && bytes === 0 ? "evicted" : "ok"
-      if (this.isPrimary) {
+      // While memories differ, what is prepared is still committed: who copied a later state has no word on this
+      // checkpoint, and gives it on the next. Nobody is told what came of it.
+      if (this.isPrimary && !this.isCheckpointDisputed) {
         this.#sendReply(route.from, header, outcome, bytes)
       }
     }

@@ -400,7 +400,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "torn_applies",
     what: "a convicted primary goes on committing (rule 22c)",
     patches: [
-      one("    if (this.#isTorn || this.isCheckpointDisputed) {\n", "    if (this.isCheckpointDisputed) {\n"),
+      one("    if (this.#isTorn) {\n      return\n    }\n    const standby", "    const standby"),
       one("    assert(!this.#isTorn || op <= this.#commit, ", "    assert(true, "),
     ],
     quick: "scripted",
@@ -420,9 +420,9 @@ export const MUTANTS: readonly Mutant[] = [
     isOfCheckpoints: true,
   },
   {
-    name: "disputed_commits",
-    what: "a primary whose memory another contradicts goes on answering writes (rule 22b)",
-    patches: [one("    if (this.#isTorn || this.isCheckpointDisputed) {\n", "    if (this.#isTorn) {\n")],
+    name: "disputed_answers_writes",
+    what: "a primary whose memory another contradicts answers writes (rule 22b)",
+    patches: [one("if (this.isPrimary && !this.isCheckpointDisputed) {", "if (this.isPrimary) {")],
     quick: "scripted",
     isOfCheckpoints: true,
   },

@@ -4,6 +4,7 @@
  * time. What was acknowledged is done once, and the larger machines end with equal bytes. Plane: control.
  */
 import { expect, test } from "vitest"
+import { decodeConfiguration } from "../../appliance/replication/configuration.ts"
 import { Operation } from "../../appliance/types/contracts.ts"
 import { limitsFingerprint } from "../../appliance/types/limits.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
@@ -235,9 +236,31 @@ class Run {
     if (!this.#isUp(slot)) {
       return false
     }
-    const { status, epoch } = this.cluster.replica(slot)
+    const { status, epoch, bootNonce } = this.cluster.replica(slot)
+    const named = this.#namedInLog(slot)
+    if (named !== undefined && named !== bootNonce && !this.#isIn(slot)) {
+      // Another process of the slot was named: as long as this one has not recovered it is down, to the epoch that begins.
+      return false
+    }
     const isNamed = slot >= OLD.length && epoch === 1 && this.#isNamedBySelf(slot)
     return status === "normal" || status === "view_change" || status === "outgrown" || isNamed
+  }
+
+  /** The nonce of the slot's process in a change that lies in any log, committed or not; undefined for none. */
+  #namedInLog(slot: number): number | undefined {
+    for (const one of ALL.filter((some) => this.#isUp(some))) {
+      const { log } = this.cluster.replica(one)
+      const last = log.entry(log.op)
+      const change =
+        last?.header.operation === Operation.reconfigure
+          ? decodeConfiguration(last.body, SIMULATED_LIMITS.slots_max)
+          : undefined
+      const voter = change?.voters.find((some) => some.slot === slot)
+      if (voter !== undefined) {
+        return voter.nonce
+      }
+    }
+    return undefined
   }
 
   #isNamedBySelf(slot: number): boolean {

@@ -95,22 +95,30 @@ export async function describeCluster(options: {
 }
 
 /** A machine that has just booted: an empty run directory, and node.json as its boot server would write it. */
-export function boot(cluster: Cluster, slot: number, change: Readonly<Record<string, unknown>> = {}): Machine {
+export function boot(
+  cluster: Cluster,
+  slot: number,
+  change: Readonly<Record<string, unknown>> = {},
+  hooks: readonly string[] = [],
+): Machine {
   const directory = newDirectory()
   const file = join(directory, "node.json")
   writeFileSync(file, JSON.stringify({ ...cluster.node, slot, machine: `machine-${slot}`, ...change }))
   const ports = cluster.ports[slot] ?? { replica: 0, data: 0, api: 0 }
-  return start(ports, ["--node", file, "--run-directory", directory])
+  return start(ports, ["--node", file, "--run-directory", directory], hooks)
 }
 
-export function start(ports: Ports, more: readonly string[]): Machine {
-  const args = [MAIN, "appliance", "--bind", "127.0.0.1", "--advertise", "127.0.0.1"]
+/** `hooks` are modules that the process loads before the appliance, and that may be asked by messages. */
+export function start(ports: Ports, more: readonly string[], hooks: readonly string[] = []): Machine {
+  const imports = hooks.flatMap((hook) => ["--import", hook])
+  const args = [...imports, MAIN, "appliance", "--bind", "127.0.0.1", "--advertise", "127.0.0.1"]
   args.push("--replica-port", String(ports.replica), "--data-port", String(ports.data), "--api-port", String(ports.api))
-  const child = spawn(process.execPath, [...args, ...more], { stdio: ["ignore", "pipe", "pipe"] })
+  const ipc = hooks.length > 0 ? (["ipc"] as const) : []
+  const child = spawn(process.execPath, [...args, ...more], { stdio: ["ignore", "pipe", "pipe", ...ipc] })
   let output = ""
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8")
-    stream.on("data", (text: string) => {
+    stream?.setEncoding("utf8")
+    stream?.on("data", (text: string) => {
       output += text
     })
   }

@@ -239,7 +239,7 @@ class Run {
     const { status, epoch, bootNonce } = this.cluster.replica(slot)
     const named = this.#namedInLog(slot)
     if (named !== undefined && named !== bootNonce && !this.#isIn(slot)) {
-      // Another process of the slot was named: as long as this one has not recovered it is down, to the epoch that begins.
+      // Another process of the slot was named: to the epoch that begins it is down until this one has recovered.
       return false
     }
     const isNamed = slot >= OLD.length && epoch === 1 && this.#isNamedBySelf(slot)

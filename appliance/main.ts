@@ -305,6 +305,12 @@ function endOfProcess(log: Logger): { readonly code: Promise<ExitCode>; readonly
 
 /** Serves until it is told to end. */
 async function runServe(options: ServeOptions): Promise<number> {
+  const growTo = options.growTo ?? null
+  const fault = growTo === null ? undefined : growthFault(limitsForSize(options.size), limitsForSize(growTo))
+  if (fault !== undefined) {
+    const message = `--size ${options.size} does not grow to ${growTo}: ${fault} would not be larger`
+    return fail({ code: CommandExitCode.usage, message })
+  }
   const log = logFor(options.output)
   const image = await readImage(options.image ?? IMAGE_DIRECTORY)
   if (!image.ok) {
@@ -317,7 +323,6 @@ async function runServe(options: ServeOptions): Promise<number> {
   const ending = endOfProcess(log)
   const { interface: interfaceName, dhcp, voters, size, force } = options
   const served = { image: image.value, nbp: programs.value, log }
-  const growTo = options.growTo ?? null
   const server = await startBootServer({ interfaceName, dhcp, voters, size, growTo, force, ...served })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })

@@ -142,8 +142,8 @@ export type ReplicaCounters = {
   memory_faults: number
 }
 
-/** What was last found wrong: a page, or a root that others do not share. */
-export type MemoryFault = { readonly kind: "page" | "root"; readonly page: number; readonly at: number }
+/** What was last found wrong: a page, a root that others do not share, or the digests of an image's pages. */
+export type MemoryFault = { readonly kind: "page" | "root" | "table"; readonly page: number; readonly at: number }
 
 type QueuedRequest = {
   readonly from: number
@@ -2198,9 +2198,16 @@ export class Replica {
         return
       }
     }
-    const page = this.#machine.pages.scrub(this.#process.scrub_pages)
+    const { pages } = this.#machine
+    const before = pages.scrubAt
+    const page = pages.scrub(this.#process.scrub_pages)
     if (page >= 0) {
       this.#convict("page", page)
+      return
+    }
+    // A round is over. The digest of a page that has changed since is compared with nothing but the root.
+    if (pages.scrubAt <= before && !this.#image.isTableIntact()) {
+      this.#renewImage()
       return
     }
     const { own } = this.#checkpoints
@@ -2209,6 +2216,20 @@ export class Replica {
       this.#checkpointSaidAt = this.#now
       this.#sayCheckpoint(own.op, own.root, false)
     }
+  }
+
+  /**
+   * The digests are wrong, and the arena is right: no page that has not changed differs from its own. Nobody could copy
+   * this image, and its like may be nowhere else: the state as it is now takes its place.
+   */
+  #renewImage(): void {
+    if (this.#countFault("table", 0)) {
+      return
+    }
+    const checksum = this.log.checksum(this.#commit)
+    assert(checksum !== undefined, "replica: the last committed entry has a checksum")
+    this.#image.freezeLocally(this.#commit, checksum)
+    this.counters.checkpoints_local += 1
   }
 
   #sayCheckpoint(op: number, root: Digest, isCertified: boolean): void {
@@ -2277,13 +2298,9 @@ export class Replica {
    */
   #convict(kind: MemoryFault["kind"], page: number): void {
     assert(!this.#isTorn, "replica: what is not believed is not judged again")
-    this.counters.memory_faults += 1
-    this.#memoryFault = { kind, page, at: this.#now }
     this.#isTorn = true
     this.#checkpoints.forgetOwn()
-    if (this.counters.memory_faults >= this.#process.memory_faults_max) {
-      this.#refuseWaiting()
-      this.#status = "quarantined"
+    if (this.#countFault(kind, page)) {
       return
     }
     if (this.isPrimary && this.#faults > 0) {
@@ -2303,6 +2320,18 @@ export class Replica {
       // What an epoch begins with stays wanted, and so does the log of a view.
       this.#continueInstall()
     }
+  }
+
+  /** True when it was one too many: the machine leaves. */
+  #countFault(kind: MemoryFault["kind"], page: number): boolean {
+    this.counters.memory_faults += 1
+    this.#memoryFault = { kind, page, at: this.#now }
+    if (this.counters.memory_faults < this.#process.memory_faults_max) {
+      return false
+    }
+    this.#refuseWaiting()
+    this.#status = "quarantined"
+    return true
   }
 
   /** As after the first answers to its probes: a state first, then the rest. */

@@ -258,6 +258,26 @@ test.each([0, 1])("of a synchronous pair machine %i copies from the other at onc
   fleet.write(2)
 })
 
+test("an image with a flipped digest, which nobody could copy, is followed by another", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  let isCut = true
+  fleet.loses = ({ from, to }) => isCut && (from === 1 || to === 1)
+  for (let op = 0; op < OPS_MAX; op += 1) {
+    fleet.write(1)
+  }
+  fleet.checkpoint(0)
+  fleet.run(1_000, () => fleet.replica(0).certifiedOp === fleet.replica(0).checkpointOf(0)?.op)
+  // The first page changes with every op, and is not compared with its digest from here on.
+  fleet.write(1)
+  fleet.run(200)
+  fleet.kill(2)
+  fleet.process(0).flipDigest(0)
+  isCut = false
+  expect(fleet.run(60_000, () => fleet.isWell() && fleet.replica(1).commit === fleet.replica(0).commit)).toBe(true)
+  expect(fleet.replica(0).memoryFault?.kind).toBe("table")
+  fleet.write(4)
+})
+
 test("who recovers is not waited for to certify what both others lack", () => {
   const fleet = new Fleet({ voters: 3, machines: 3 })
   let isCut = true

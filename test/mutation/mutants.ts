@@ -463,8 +463,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "a machine goes on however often its memory was wrong (rule 22c)",
     patches: [
       one(
-        "    if (this.counters.memory_faults >= this.#process.memory_faults_max) {",
-        "    if (this.counters.memory_faults >= 1_000_000) {",
+        "    if (this.counters.memory_faults < this.#process.memory_faults_max) {",
+        "    if (this.counters.memory_faults < 1_000_000) {",
       ),
     ],
     quick: "scripted",

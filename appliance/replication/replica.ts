@@ -288,6 +288,8 @@ export class Replica {
   /** The operator has said that the synchronous standby is off: the reconfiguration in flight needs no word of it. */
   #dropsStandby = false
   #isStandbyMissing = false
+  /** The image whose digests were wrong after the last round of the scrub; -1 for none. */
+  #tableDoubtedOp = -1
   /** Since when a checkpoint has been disputed, and whether that is so long ago that nobody is to be kept waiting. */
   #disputedAt = Number.POSITIVE_INFINITY
   #isMemoryDisputed = false
@@ -2205,8 +2207,7 @@ export class Replica {
       this.#convict("page", page)
       return
     }
-    // A round is over. The digest of a page that has changed since is compared with nothing but the root.
-    if (pages.scrubAt <= before && !this.#image.isTableIntact()) {
+    if (pages.scrubAt <= before && this.#isTableWrong()) {
       this.#renewImage()
       return
     }
@@ -2216,6 +2217,19 @@ export class Replica {
       this.#checkpointSaidAt = this.#now
       this.#sayCheckpoint(own.op, own.root, false)
     }
+  }
+
+  /**
+   * After a round of the scrub: the digest of a page that has changed since the image is compared with nothing but the
+   * root. Wrong after two rounds in a row, since the page of a wrong digest may have been clean in the first and looked
+   * at before its digest flipped; then the second convicts.
+   */
+  #isTableWrong(): boolean {
+    const { op } = this.#image
+    const isWrong = !this.#image.isTableIntact()
+    const isAgain = isWrong && this.#tableDoubtedOp === op
+    this.#tableDoubtedOp = isWrong && !isAgain ? op : -1
+    return isAgain
   }
 
   /**
@@ -3586,6 +3600,7 @@ export class Replica {
     this.#pacedAt = other.#pacedAt
     this.#dropsStandby = other.#dropsStandby
     this.#isStandbyMissing = other.#isStandbyMissing
+    this.#tableDoubtedOp = other.#tableDoubtedOp
     this.#disputedAt = other.#disputedAt
     this.#isMemoryDisputed = other.#isMemoryDisputed
     this.#round = other.#round
@@ -3683,6 +3698,7 @@ export class Replica {
     sink("pacedAt", since(this.#pacedAt))
     sink("dropsStandby", this.#dropsStandby)
     sink("isStandbyMissing", this.#isStandbyMissing)
+    sink("tableDoubtedOp", this.#tableDoubtedOp)
     sink("disputedAt", this.#disputedAt)
     sink("isMemoryDisputed", this.#isMemoryDisputed)
     sink("round", this.#round)

@@ -58,6 +58,8 @@ export type FaultTotals = {
   flips: number
   found_by_scrub: number
   found_by_root: number
+  /** The digests were compared with the root, and taken anew. */
+  found_by_table: number
   /** Written over, or copied over. */
   overwritten: number
   /** In the pool, and handed to nobody before the next checkpoint; or handed out and refused. */
@@ -79,6 +81,7 @@ export class MemoryFaults {
     flips: 0,
     found_by_scrub: 0,
     found_by_root: 0,
+    found_by_table: 0,
     overwritten: 0,
     passed: 0,
     died: 0,
@@ -275,6 +278,12 @@ export class MemoryFaults {
       throw new Violation(`a page that is right is found wrong: ${describe(victim.process)}`)
     }
     victim.isFound = true
+    if (kind === "table") {
+      this.totals.found_by_table += 1
+      this.totals.found_ms.push(now - victim.at)
+      this.#end(victim, "overwritten")
+      return
+    }
     this.#say(`the bit is found by its ${kind ?? "end"}: ${describe(victim.process)}`)
     this.totals.found_by_scrub += kind === "page" ? 1 : 0
     this.totals.found_by_root += kind === "root" ? 1 : 0

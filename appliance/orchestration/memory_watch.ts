@@ -37,11 +37,18 @@ export type MemoryWatchOptions = {
 
 export class MemoryWatch {
   readonly #options: MemoryWatchOptions
+  #limits: ClusterLimits
   #count = 0
   #last: MemoryFaultReport | undefined
 
   constructor(options: MemoryWatchOptions) {
     this.#options = options
+    this.#limits = options.limits
+  }
+
+  /** The arena has become a larger one: what was wrong before was told in the words of the old. */
+  useLimits(limits: ClusterLimits): void {
+    this.#limits = limits
   }
 
   get last(): MemoryFaultReport | undefined {
@@ -74,9 +81,9 @@ export class MemoryWatch {
     if (kind !== "page") {
       return { kind, page: null, byte_first: null, byte_last: null, table: null }
     }
-    const { pageBytes, limits } = this.#options
+    const { pageBytes } = this.#options
     const first = page * pageBytes
-    const table = arenaTables(limits).findLast(({ start }) => start <= first)
+    const table = arenaTables(this.#limits).findLast(({ start }) => start <= first)
     assert(table !== undefined, "memory watch: a page lies in a table, the header is the first")
     return { kind, page, byte_first: first, byte_last: first + pageBytes - 1, table: table.name }
   }

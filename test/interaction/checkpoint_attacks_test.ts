@@ -175,6 +175,7 @@ class Fleet {
       change: 1,
       epoch_expected: this.replica(at).epoch,
       drops_standby: false,
+      grows: false,
       ...change,
       from: at,
       epoch: 0,

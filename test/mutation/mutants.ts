@@ -16,6 +16,8 @@ export type Mutant = {
   readonly quick: CatcherName
   /** It shows where a bit has flipped, or a checkpoint is made and copied: not what the adversary is for. */
   readonly isOfCheckpoints?: true
+  /** It shows where a cluster grows: only that catcher has machines that do. */
+  readonly isOfGrowth?: true
 }
 
 const REPLICA = "appliance/replication/replica.ts"
@@ -524,6 +526,34 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [one("    this.#compareDigests(start, body)\n", "", TRANSFER)],
     quick: "scripted",
     isOfCheckpoints: true,
+  },
+  {
+    name: "grown_unlike",
+    what: "a machine without room for the limits that begin may be named (rule 27)",
+    patches: [one(" || growsTo === GROWS_TO_NONE || growsTo !== to)", ")")],
+    quick: "growth",
+    isOfGrowth: true,
+  },
+  {
+    name: "grown_by_majority",
+    what: "the old machines are let go when f + 1 have grown: who has not is lost (VRR, section 7)",
+    patches: [
+      one("grown_to === GROWS_TO_NONE ? this.#faults + 1 : this.voters", "grown_to < 0 ? 0 : this.#faults + 1"),
+    ],
+    quick: "growth",
+    isOfGrowth: true,
+  },
+  {
+    name: "grown_unasked",
+    what: "whether all have room is not asked again when the change has waited: another process may be there (rule 27)",
+    patches: [
+      one(
+        "    const notGrown = this.#notGrown(message)\n    if (notGrown !== undefined) {",
+        "    const notGrown = 0\n    if (notGrown > 0) {",
+      ),
+    ],
+    quick: "growth",
+    isOfGrowth: true,
   },
 ]
 

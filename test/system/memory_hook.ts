@@ -17,8 +17,7 @@ export type MemoryAnswer = { readonly byte: number; readonly digest: string }
 
 const buffers = new Map<string, Uint8Array>()
 
-// Proof: it is the method of this name.
-const allocate = Reflect.get(StaticMemory.prototype, "allocate") as StaticMemory["allocate"]
+const allocate = Reflect.get<StaticMemory, "allocate">(StaticMemory.prototype, "allocate")
 StaticMemory.prototype.allocate = function (name, bytes) {
   const buffer = allocate.call(this, name, bytes)
   buffers.set(name, buffer)

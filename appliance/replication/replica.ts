@@ -1943,7 +1943,7 @@ export class Replica {
    * ever: then this machine's own state is handed out, as it is at this moment.
    */
   #mayHandOut(isCertified: boolean): boolean {
-    const isWhole = this.#machine.pages.isWhole
+    const { isWhole } = this.#image
     if (isCertified && isWhole) {
       return true
     }
@@ -2102,7 +2102,7 @@ export class Replica {
     const isFull =
       ops >= patience * this.#limits.checkpoint_ops ||
       this.log.bytesSince(since) >= patience * this.#limits.checkpoint_bytes
-    const isWanted = this.#isReadElsewhere || !this.#machine.pages.isWhole
+    const isWanted = this.#isReadElsewhere || !this.#image.isWhole
     const isGone = isWanted && ageMs >= this.#process.checkpoint_soon_ms
     return isFull || isGone || ageMs >= this.#process.checkpoint_ms
   }

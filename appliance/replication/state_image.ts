@@ -28,6 +28,8 @@ export class StateImage {
   #portion = DIGEST_PAGES_MIN
   /** Frozen for somebody who cannot wait, not because an op said so: nobody else has the like. */
   #isLocal = false
+  /** The table of digests has changed since the root was taken from it. */
+  #isTableSpoilt = false
 
   /** `chunk` is where a piece lies until the message that carries it has left. */
   constructor(options: {
@@ -57,12 +59,18 @@ export class StateImage {
     return this.#isLocal
   }
 
+  /** Whoever copies it can have every piece of it, as it was. */
+  get isWhole(): boolean {
+    return this.#pages.isWhole && !this.#isTableSpoilt
+  }
+
   /** The op of a checkpoint was just applied, which froze the pages. */
   note(op: number, checksum: Digest): void {
     this.#op = op
     this.#checksum = checksum
     this.#root = undefined
     this.#isLocal = false
+    this.#isTableSpoilt = false
     this.#portion = Math.min(
       DIGEST_PAGES_MAX,
       Math.max(DIGEST_PAGES_MIN, Math.ceil(this.#pages.pending / DIGEST_TICKS)),
@@ -93,8 +101,12 @@ export class StateImage {
     if (this.#pages.pending > 0) {
       return false
     }
-    this.#root = this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
+    this.#root = this.#rootOfTable()
     return true
+  }
+
+  #rootOfTable(): Digest {
+    return this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
   }
 
   /**
@@ -107,9 +119,12 @@ export class StateImage {
     assert(this.#root !== undefined, "state image: only what has a root is handed out")
     const head = { op: this.#op, op_checksum: this.#checksum, root: this.#root }
     if (wanted.part === "table") {
+      // A flipped digest of a page that was written since is no scrub's business, and would be handed out for ever.
+      this.#isTableSpoilt ||= wanted.index === 0 && this.#rootOfTable() !== this.#root
       const start = wanted.index * chunkBytes
       const body = table.subarray(start, Math.min(start + chunkBytes, table.length))
-      return wanted.index < tableChunks ? { ...head, mask_low: 0, mask_high: 0, body } : undefined
+      const isThere = wanted.index < tableChunks && !this.#isTableSpoilt
+      return isThere ? { ...head, mask_low: 0, mask_high: 0, body } : undefined
     }
     if (wanted.index >= windows) {
       return undefined
@@ -136,6 +151,7 @@ export class StateImage {
     this.#root = other.#root
     this.#portion = other.#portion
     this.#isLocal = other.#isLocal
+    this.#isTableSpoilt = other.#isTableSpoilt
   }
 
   fingerprint(sink: FingerprintSink): void {
@@ -145,5 +161,6 @@ export class StateImage {
     sink("image.root", this.#root)
     sink("image.portion", this.#portion)
     sink("image.isLocal", this.#isLocal)
+    sink("image.isTableSpoilt", this.#isTableSpoilt)
   }
 }

@@ -287,6 +287,26 @@ test("who recovers is not waited for to certify what both others lack", () => {
   fleet.write(2)
 })
 
+test.each(["table", "pool"] as const)("a donor's %s is wrong: it makes another image, though nobody else can", (where) => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  let isCut = true
+  fleet.loses = ({ from, to }) => isCut && (from === 2 || to === 2)
+  fleet.write(20)
+  fleet.checkpoint(1)
+  fleet.run(1_000, () => fleet.process(1).isCertified())
+  // Each op changes the first page, so that no scrub looks at it before the next checkpoint: what that was lies in the
+  // pool, and its digest in the table.
+  fleet.write(1)
+  fleet.kill(0)
+  const memory = fleet.process(1)[where]
+  memory[0] = (memory[0] ?? 0) ^ 4
+  isCut = false
+  const isBack = (): boolean => fleet.replica(2).counters.checkpoints_received > 0 && fleet.isWell()
+  expect(fleet.run(40 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms, isBack)).toBe(true)
+  fleet.write(2)
+  expect(fleet.replica(1).counters.memory_faults + fleet.replica(2).counters.memory_faults).toBe(0)
+})
+
 test("a window takes no pages before it was compared with the image that they are of", () => {
   const digest = (prefix: string, body: Uint8Array, start: number, end: number): Digest =>
     createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32)

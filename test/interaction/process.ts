@@ -5,6 +5,7 @@ import { allocateReplicaMemory } from "../../appliance/replication/replica_memor
 import { arenaBytes } from "../../appliance/state_machine/arena.ts"
 import { type ArenaStateMachine, createStateMachine } from "../../appliance/state_machine/state_machine.ts"
 import { crc32 } from "../../appliance/types/checksum.ts"
+import type { StatePages } from "../../appliance/types/contracts.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
 import { vectorText } from "./letters.ts"
@@ -89,9 +90,8 @@ export class Process {
     this.replica.tick(this.now)
   }
 
-  /** The digests of its last checkpoint, page by page. */
-  get table(): Uint8Array {
-    return this.#stateMachine.pages.table
+  get pages(): StatePages {
+    return this.#stateMachine.pages
   }
 
   /** The last checkpoint that it has applied is certified. */

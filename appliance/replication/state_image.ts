@@ -28,8 +28,6 @@ export class StateImage {
   #portion = DIGEST_PAGES_MIN
   /** Frozen for somebody who cannot wait, not because an op said so: nobody else has the like. */
   #isLocal = false
-  /** The table of digests has changed since the root was taken from it. */
-  #isTableSpoilt = false
 
   /** `chunk` is where a piece lies until the message that carries it has left. */
   constructor(options: {
@@ -59,18 +57,12 @@ export class StateImage {
     return this.#isLocal
   }
 
-  /** Whoever copies it can have every piece of it, as it was. */
-  get isWhole(): boolean {
-    return this.#pages.isWhole && !this.#isTableSpoilt
-  }
-
   /** The op of a checkpoint was just applied, which froze the pages. */
   note(op: number, checksum: Digest): void {
     this.#op = op
     this.#checksum = checksum
     this.#root = undefined
     this.#isLocal = false
-    this.#isTableSpoilt = false
     this.#portion = Math.min(
       DIGEST_PAGES_MAX,
       Math.max(DIGEST_PAGES_MIN, Math.ceil(this.#pages.pending / DIGEST_TICKS)),
@@ -101,12 +93,15 @@ export class StateImage {
     if (this.#pages.pending > 0) {
       return false
     }
-    this.#root = this.#rootOfTable()
+    this.#root = this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
     return true
   }
 
-  #rootOfTable(): Digest {
-    return this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
+  /** The digests of the image's pages are those that its root was taken of; O(table). */
+  isTableIntact(): boolean {
+    return (
+      this.#root === undefined || this.#root === this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
+    )
   }
 
   /**
@@ -119,12 +114,9 @@ export class StateImage {
     assert(this.#root !== undefined, "state image: only what has a root is handed out")
     const head = { op: this.#op, op_checksum: this.#checksum, root: this.#root }
     if (wanted.part === "table") {
-      // A flipped digest of a page that was written since is no scrub's business, and would be handed out for ever.
-      this.#isTableSpoilt ||= wanted.index === 0 && this.#rootOfTable() !== this.#root
       const start = wanted.index * chunkBytes
       const body = table.subarray(start, Math.min(start + chunkBytes, table.length))
-      const isThere = wanted.index < tableChunks && !this.#isTableSpoilt
-      return isThere ? { ...head, mask_low: 0, mask_high: 0, body } : undefined
+      return wanted.index < tableChunks ? { ...head, mask_low: 0, mask_high: 0, body } : undefined
     }
     if (wanted.index >= windows) {
       return undefined
@@ -151,7 +143,6 @@ export class StateImage {
     this.#root = other.#root
     this.#portion = other.#portion
     this.#isLocal = other.#isLocal
-    this.#isTableSpoilt = other.#isTableSpoilt
   }
 
   fingerprint(sink: FingerprintSink): void {
@@ -161,6 +152,5 @@ export class StateImage {
     sink("image.root", this.#root)
     sink("image.portion", this.#portion)
     sink("image.isLocal", this.#isLocal)
-    sink("image.isTableSpoilt", this.#isTableSpoilt)
   }
 }

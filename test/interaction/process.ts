@@ -5,7 +5,6 @@ import { allocateReplicaMemory } from "../../appliance/replication/replica_memor
 import { arenaBytes } from "../../appliance/state_machine/arena.ts"
 import { type ArenaStateMachine, createStateMachine } from "../../appliance/state_machine/state_machine.ts"
 import { crc32 } from "../../appliance/types/checksum.ts"
-import type { StatePages } from "../../appliance/types/contracts.ts"
 import { PRNG } from "../../appliance/types/prng.ts"
 import { StaticMemory } from "../../appliance/types/static_memory.ts"
 import { vectorText } from "./letters.ts"
@@ -90,10 +89,6 @@ export class Process {
     this.replica.tick(this.now)
   }
 
-  get pages(): StatePages {
-    return this.#stateMachine.pages
-  }
-
   /** The last checkpoint that it has applied is certified. */
   isCertified(): boolean {
     return this.replica.certifiedOp === this.#stateMachine.checkpointOp()
@@ -106,6 +101,12 @@ export class Process {
   /** A bit of its arena has flipped, and no checkpoint was copied since. */
   get isFlipped(): boolean {
     return this.flippedAfter === this.replica.counters.checkpoints_received
+  }
+
+  /** Flips a bit of what is noted as the digest of a page of its image. */
+  flipDigest(page: number): void {
+    const { table } = this.#stateMachine.pages
+    table[8 * page] = (table[8 * page] ?? 0) ^ 1
   }
 
   /** Flips a bit of the arena: of the first place that holds a text, or of a page's last byte; false for no such. */

@@ -62,6 +62,14 @@ function valueOf(number: number): string {
   return `value ${number} `.padEnd(VALUE_BYTES, String(number % 10))
 }
 
+function at(machines: readonly Machine[], slot: number): Machine {
+  const machine = machines[slot]
+  if (machine === undefined) {
+    throw new Error(`no machine is in slot ${slot}`)
+  }
+  return machine
+}
+
 async function faultsOf(machine: Machine): Promise<number> {
   return (await statusOf(machine))?.memory.faults ?? -1
 }
@@ -120,21 +128,18 @@ test(
   async () => {
     const cluster = await describeCluster({ machines: 3, founders: 3 })
     const machines = cluster.ports.map((_, slot) => boot(cluster, slot, {}, [HOOK]))
-    const [first] = machines
-    // Proof: describeCluster gave three places.
-    const filler = clientOf(first as Machine)
+    const filler = clientOf(at(machines, 0))
     await until(async () => (await Promise.all(machines.map(isMember))).every(Boolean), "all are members")
     for (let from = 0; from < VALUES; from += PIPELINE) {
       const numbers = Array.from({ length: PIPELINE }, (_, index) => from + index)
       await Promise.all(numbers.map((number) => filler.set(`k:${number}`, valueOf(number))))
     }
     const clients = new Clients(machines)
-    const primarySlot = async (): Promise<number> => (await statusOf(first as Machine))?.cluster.primary_slot ?? -1
+    const primarySlot = async (): Promise<number> => (await statusOf(at(machines, 0)))?.cluster.primary_slot ?? -1
     const faults = [0, 0, 0]
     /** What a flip of `machine` leads to, once it was found. */
     const found = async (slot: number, kind: "page" | "root"): Promise<StatusDocument> => {
-      // Proof: `slot` is one of the three.
-      const machine = machines[slot] as Machine
+      const machine = at(machines, slot)
       faults[slot] = (faults[slot] ?? 0) + 1
       await until(async () => (await faultsOf(machine)) === faults[slot], `slot ${slot} finds its flipped bit`)
       const status = await sound(machine)
@@ -150,31 +155,30 @@ test(
     const primary = await primarySlot()
     const backup = (primary + 1) % 3
     const other = (primary + 2) % 3
-    // Proof: slots are 0, 1 and 2.
-    const byte = await placeOf(machines[backup] as Machine, valueOf(77))
-    await flip(machines[backup] as Machine, "arena", byte + 100)
+    const byte = await placeOf(at(machines, backup), valueOf(77))
+    await flip(at(machines, backup), "arena", byte + 100)
     const page = Math.floor((byte + 100) / PAGE_BYTES)
     expect((await found(backup, "page")).memory.last_fault).toMatchObject({ page, table: "kv slabs" })
-    expect((machines[backup] as Machine).output()).toMatch(new RegExp(`"page":${page},.*"msg":"memory_fault"`))
-    const shown = await mandala("status", "--endpoint", endpointOf(machines[backup] as Machine))
+    expect(at(machines, backup).output()).toMatch(new RegExp(`"page":${page},.*"msg":"memory_fault"`))
+    const shown = await mandala("status", "--endpoint", endpointOf(at(machines, backup)))
     expect(shown.out).toContain(`page ${page}`)
 
     // The same in the primary: it steps down, another serves, and it comes back.
-    await flip(machines[primary] as Machine, "arena", (await placeOf(machines[primary] as Machine, valueOf(78))) + 100)
+    await flip(at(machines, primary), "arena", (await placeOf(at(machines, primary), valueOf(78))) + 100)
     await found(primary, "page")
     expect(await primarySlot()).not.toBe(primary)
 
     // The digest is wrong, not the page: nobody can tell, and it does not matter.
-    await flip(machines[other] as Machine, "arena page notes", 8 * (page + 3))
+    await flip(at(machines, other), "arena page notes", 8 * (page + 3))
     await found(other, "page")
 
     // A page that is written all the time has no digest to be compared with: the next checkpoint differs.
-    await flip(machines[backup] as Machine, "arena", SPARE_BYTE)
+    await flip(at(machines, backup), "arena", SPARE_BYTE)
     await found(backup, "root")
 
     await clients.stop()
     expect(clients.reads).toBeGreaterThan(READS_MIN)
-    const reader = clientOf(machines[other] as Machine)
+    const reader = clientOf(at(machines, other))
     for (const [counter, value] of clients.counters) {
       expect(await reader.get(counter)).toBe(String(value))
     }
@@ -185,8 +189,8 @@ test(
     await until(async () => (await digests()).size === 1, "all copies are equal")
 
     // Once too often: the machine leaves, with an exit code that its /init takes for a halt.
-    await flip(machines[backup] as Machine, "arena", byte + 100)
-    expect(await (machines[backup] as Machine).ended).toBe(ExitCode.quarantined)
+    await flip(at(machines, backup), "arena", byte + 100)
+    expect(await at(machines, backup).ended).toBe(ExitCode.quarantined)
     await until(async () => (await reader.get("k:77")) === valueOf(77), "the others go on")
   },
   TEST_MS,

@@ -242,6 +242,7 @@ export class Introspection {
           connected_slaves: Math.max(0, info.copies - 1),
           replica_role: info.primary_slot === info.slot ? "primary" : info.role === "voter" ? "backup" : info.role,
           status: info.status,
+          link_security: info.link_security,
           slot: info.slot,
           voters: info.voters,
           incarnation: info.incarnation,

@@ -29,6 +29,8 @@ export type StatusDocument = {
     readonly status: ReplicaStatus
     readonly incarnation: number
     readonly uptime_ms: number
+    readonly link_security: HostInfo["link_security"]
+    readonly roster_version: number
   }
   readonly cluster: {
     /** A primary is known, a majority lives as far as this machine hears, and its own state is whole. */
@@ -109,6 +111,8 @@ export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDo
       status: info.status,
       incarnation: info.incarnation,
       uptime_ms: Math.round(info.uptime_ms),
+      link_security: info.link_security,
+      roster_version: info.roster_version,
     },
     cluster: {
       is_healthy: isHealthy(info),

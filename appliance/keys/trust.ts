@@ -22,15 +22,6 @@ export type Distrust =
   /** Its machine was expelled, or quarantined. */
   | "expelled"
 
-export const DISTRUSTS: Record<Distrust, 0> = {
-  no_certificate: 0,
-  wrong_authority: 0,
-  expired: 0,
-  wrong_identity: 0,
-  superseded: 0,
-  expelled: 0,
-}
-
 export type RosterOutcome = "newer" | "older" | "wrong_cluster" | RosterError
 
 export class Trust {

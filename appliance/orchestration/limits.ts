@@ -8,6 +8,10 @@ const KIB = 1024
 export type OrchestrationLimits = {
   /** Bytes that wait for one peer. What doesn't fit is dropped and counted: the protocol repeats what matters. */
   readonly link_send_bytes: number
+  /** One write of an encrypted link: it is encrypted at once, and kept encrypted until the kernel has taken it. */
+  readonly link_write_bytes_max: number
+  /** An encrypted link is dialled again, with new keys, after so long. */
+  readonly link_rekey_ms: number
   /** Accepted connections that have not said hello, or are being closed. Peers need one each. */
   readonly link_strangers_max: number
   /** From a connection's first byte to a complete greeting, at both ends. */
@@ -67,6 +71,8 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
       CLUSTER_LIMITS.batch_bytes_max +
       // and a request that this machine's gateway forwards to the primary.
       CLUSTER_LIMITS.batch_bytes_max),
+  link_write_bytes_max: 256 * KIB,
+  link_rekey_ms: 3_600_000,
   link_strangers_max: 4 * VOTERS_MAX,
   link_greeting_ms: 2_000,
   link_connect_ms: 2_000,
@@ -119,6 +125,8 @@ export function assertOrchestrationLimits(
     limits.link_send_bytes >= 2 * others.process.chunks_in_flight_max * others.cluster.chunk_bytes,
     "orchestration limits: a link holds the chunks that a peer may ask for",
   )
+  // AES-GCM is good for some 380 GiB under one key (RFC 8446, section 5.5): an hour at 100 MB/s.
+  assert(limits.link_rekey_ms <= 3_600_000, "orchestration limits: keys are changed before they wear out")
   assert(limits.link_idle_ms >= 4 * limits.link_keepalive_ms, "orchestration limits: silence outlasts four keepalives")
   // Two keepalives may be late before a voter counts as lost, and clients are told within two seconds of a loss.
   assert(

@@ -31,6 +31,7 @@ import { FormedMarker } from "./formed_marker.ts"
 import type { CheckpointInfo, HostInfo, HostMember, MemberRole } from "./host_info.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
+import type { LinkSecurity } from "./link_security.ts"
 import { Links, type ListenError } from "./links.ts"
 import { type Change, type ChangeAnswer, Membership } from "./membership.ts"
 import { MemoryWatch } from "./memory_watch.ts"
@@ -58,6 +59,8 @@ export type HostOptions = {
   readonly orchestrationLimits: OrchestrationLimits
   /** Where the formed marker lies; a machine that /init booted has it. */
   readonly runDirectory: string
+  /** Undefined: plain links, by an explicit option. */
+  readonly security: LinkSecurity | undefined
   readonly log: Logger
   /** The process must end with this code; called at most once. */
   readonly onEnd: (code: ExitCode) => void
@@ -200,6 +203,7 @@ export class ProcessHost {
     this.links = new Links({
       slot,
       wire,
+      security: options.security,
       limits: orchestrationLimits,
       memory: this.memory,
       book: this.#book,
@@ -397,6 +401,8 @@ export class ProcessHost {
       tables: tableUsage(this.stateMachine.arena, this.#options.limits),
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
+      link_security: this.#options.security === undefined ? "insecure" : "tls1.3",
+      roster_version: this.#options.security?.trust.rosterVersion ?? 0,
       links: this.links.counters,
       protocol: replica.counters,
     }

@@ -168,6 +168,8 @@ export class ClusterOfOne implements ReplicaPort {
       tables: [{ table: "kv", used: this.stateMachine.keys(), capacity: TEST_LIMITS.kv_entries_max }],
       memory: this.memory.table(),
       uptime_ms: this.now,
+      link_security: "tls1.3",
+      roster_version: 0,
     })
   }
 }

@@ -105,6 +105,8 @@ export class ScriptedPort implements ReplicaPort {
       tables: [],
       memory: [],
       uptime_ms: this.now,
+      link_security: "tls1.3",
+      roster_version: 0,
     })
   }
 

@@ -119,6 +119,7 @@ async function startNode(
     processLimits: change.processLimits ?? PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: directory,
+    security: undefined,
     log: pino({ level: "info" }, { write }),
     onEnd: (code) => ended.push(code),
   }

@@ -56,6 +56,7 @@ function makeHost(size: ClusterSize): { readonly host: ProcessHost; readonly gat
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: directory,
+    security: undefined,
     log: pino({ level: "silent" }),
     onEnd: () => undefined,
   })

@@ -7,16 +7,27 @@ import { totalmem } from "node:os"
 import { join } from "node:path"
 import { type Logger, pino } from "pino"
 import { describeReadImageError, readImage } from "../builder/image_files.ts"
-import { type BootPrograms, startBootServer } from "../pxe/boot_server.ts"
+import { formatIPv4 } from "../pxe/address.ts"
+import { type BootPrograms, type BootServer, startBootServer } from "../pxe/boot_server.ts"
+import { findInterfaceAddress } from "../pxe/interface_address.ts"
+import type { KeysPort } from "../pxe/keys_port.ts"
 import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
 import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
+import { openSite, type Site } from "./cli/site_keys.ts"
+import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.ts"
+import type { APISecurity } from "./gateway/api_access.ts"
 import { Gateway } from "./gateway/gateway.ts"
 import { listenOperatorAPI } from "./gateway/operator_api.ts"
 import { listenResp } from "./gateway/resp_server.ts"
+import type { Authority } from "./keys/authority.ts"
+import { parseSignedRoster, verifyRoster } from "./keys/roster.ts"
+import { Trust } from "./keys/trust.ts"
 import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
 import { ExitCode, exitReason } from "./orchestration/exit_codes.ts"
 import { LimitedLog } from "./orchestration/limited_log.ts"
 import { ORCHESTRATION_LIMITS } from "./orchestration/limits.ts"
+import { obtainSecurity } from "./orchestration/joiner.ts"
+import type { LinkSecurity } from "./orchestration/link_security.ts"
 import { MachineConsole } from "./orchestration/machine_console.ts"
 import { MachineRegistration, type PutOutcome } from "./orchestration/machine_registration.ts"
 import {
@@ -41,6 +52,9 @@ const NBP_DIRECTORY = "/usr/lib/ipxe"
 const BUILDER_DIRECTORY = join(import.meta.dirname, "../builder")
 /** Where `mandala build` leaves the image, in the repository; a machine that was booted has none to give. */
 const IMAGE_DIRECTORY = join(import.meta.dirname, "../build/image")
+
+/** The boot server's operator API; its machine has no other. */
+const DESK_PORT = 7443
 
 /** One line for the person who started the process, and the code that it ends with. */
 type Failure = { readonly code: number; readonly message: string }
@@ -114,6 +128,11 @@ async function runReplica({
   const limits = limitsForSize(config.size)
   assertClusterLimits(limits)
   assertProcessLimits(PROCESS_LIMITS)
+  const obtained = await securityFor({ options, config, slot, log })
+  if (!obtained.ok) {
+    return fail(obtained.error)
+  }
+  const security = obtained.value
   const ending = endOfProcess(log)
   const host = new ProcessHost({
     config,
@@ -127,6 +146,7 @@ async function runReplica({
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: options.runDirectory,
+    security,
     log,
     onEnd: ending.end,
   })
@@ -148,7 +168,7 @@ async function runReplica({
       screen.tick(nowMs, machine)
     },
   }
-  const started = await startReplica({ host, gateway, options, sink })
+  const started = await startReplica({ host, gateway, options, security, sink })
   if (!started.ok) {
     host.stop()
     screen.close()
@@ -163,6 +183,30 @@ async function runReplica({
   return code
 }
 
+/** Undefined: plain links, because somebody said so. */
+async function securityFor(parts: {
+  readonly options: ApplianceOptions
+  readonly config: NodeConfig
+  readonly slot: number
+  readonly log: Logger
+}): Promise<Result<LinkSecurity | undefined, Failure>> {
+  const { options, config, slot, log } = parts
+  if (options.insecureLinks || config.links === "insecure") {
+    log.warn({ machine: config.machine }, "links_insecure")
+    return ok(undefined)
+  }
+  const { runDirectory } = options
+  const joiner = { config, slot, runDirectory, limits: ORCHESTRATION_LIMITS, log, now: () => Date.now() }
+  const security = await obtainSecurity(joiner)
+  if (security.ok) {
+    log.info({ issue: security.value.identity.issue, roster: security.value.trust.rosterVersion }, "machine_admitted")
+    return security
+  }
+  const { kind, text } = security.error
+  log.fatal({ reason: kind }, text)
+  return err({ code: kind === "not_admitted" ? ExitCode.not_admitted : ExitCode.config, message: text })
+}
+
 /** What this process may have of the machine's memory: a container may have less than all. */
 function memoryBytes(): number {
   const constrained = process.constrainedMemory()
@@ -175,9 +219,10 @@ async function startReplica(parts: {
   readonly host: ProcessHost
   readonly gateway: Gateway
   readonly options: ApplianceOptions
+  readonly security: LinkSecurity | undefined
   readonly sink: Parameters<ProcessHost["start"]>[0]
 }): Promise<Result<Started, Failure>> {
-  const { host, gateway, options, sink } = parts
+  const { host, gateway, options, security, sink } = parts
   const linked = await host.start(sink)
   if (!linked.ok) {
     const { port, detail } = linked.error
@@ -187,7 +232,7 @@ async function startReplica(parts: {
   if (!resp.ok) {
     return err({ code: ExitCode.unavailable, message: resp.error.text })
   }
-  const served = { gateway, replica: host, members: host }
+  const served = { gateway, replica: host, members: host, security: apiSecurity(security) }
   const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, ...served })
   if (!api.ok) {
     await resp.value.close()
@@ -200,6 +245,11 @@ async function startReplica(parts: {
       await Promise.all([resp.value.close(), api.value.close()])
     },
   })
+}
+
+/** The operator API shows the same certificate as the links. */
+function apiSecurity(security: LinkSecurity | undefined): APISecurity | undefined {
+  return security && { trust: security.trust, ...security.keys }
 }
 
 /** The machine's record goes the way of every command: through the gateway and the log. */
@@ -277,15 +327,77 @@ async function runServe(options: ServeOptions): Promise<number> {
   }
   const ending = endOfProcess(log)
   const { interface: interfaceName, dhcp, voters, size, force } = options
-  const served = { image: image.value, nbp: programs.value, log }
+  const site = await siteFor(options)
+  if (!site.ok) {
+    return fail(site.error)
+  }
+  const admission = site.value && {
+    keys: keysPort(site.value.authority),
+    accept_all: options.acceptAll,
+    rules: options.accept,
+  }
+  const served = { image: image.value, nbp: programs.value, log, admission }
   const server = await startBootServer({ interfaceName, dhcp, voters, size, force, ...served })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }
+  const desk = await openDesk(server.value, site.value)
+  if (!desk.ok) {
+    await server.value.close()
+    return fail(desk.error)
+  }
   process.stderr.write(`mandala: ${server.value.url} boots machines; Ctrl-C ends it\n`)
   const code = await ending.code
-  await server.value.close()
+  await Promise.all([server.value.close(), desk.value?.close()])
   return code
+}
+
+/** Undefined with plain links: then nobody is asked about, and nothing is signed. */
+async function siteFor(options: ServeOptions): Promise<Result<Site | undefined, Failure>> {
+  if (options.insecureLinks) {
+    process.stderr.write("mandala: INSECURE: plain links, and every machine that asks is booted and believed\n")
+    return ok(undefined)
+  }
+  const found = findInterfaceAddress(options.interface)
+  const address = found.ok ? formatIPv4(found.value.address) : "127.0.0.1"
+  const bootEndpoint = `https://${address}:${DESK_PORT}`
+  const site = await openSite({ environment: process.env, file: options.authority, bootEndpoint })
+  if (!site.ok) {
+    return err({ code: CommandExitCode.failed, message: site.error.text })
+  }
+  for (const line of site.value.made) {
+    process.stderr.write(`mandala: ${line}\n`)
+  }
+  return site
+}
+
+function keysPort(authority: Authority): KeysPort {
+  const { publicKey } = authority.x509
+  return {
+    certificate: authority.certificate,
+    mint: (identity, key) => authority.mint({ kind: "machine", ...identity }, key),
+    sign: (roster) => authority.sign(roster),
+    read: (value) => {
+      const signed = parseSignedRoster(value)
+      const roster = signed === undefined ? undefined : verifyRoster(signed, publicKey)
+      return roster?.ok === true ? roster.value : undefined
+    },
+  }
+}
+
+/** Where an operator decides about machines. */
+async function openDesk(
+  server: BootServer,
+  site: Site | undefined,
+): Promise<Result<AdmissionAPI | undefined, Failure>> {
+  if (site === undefined || server.desk === undefined) {
+    return ok(undefined)
+  }
+  const { authority } = site
+  const trust = new Trust({ authority: authority.x509, cluster_id: "", now: () => Date.now() })
+  const security = { trust, authority: authority.certificate, ...site.server }
+  const opened = await listenAdmissionAPI({ host: server.address, port: DESK_PORT, security, desk: server.desk })
+  return opened.ok ? opened : err({ code: CommandExitCode.failed, message: opened.error.text })
 }
 
 /** JSON lines for programs; for a person the same lines as text. */

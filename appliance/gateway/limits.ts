@@ -66,6 +66,8 @@ export const MACHINE_PAGES_MAX = 64
 export const API_CONNECTIONS_MAX = 64
 export const API_HEADER_BYTES_MAX = 8 * KIB
 export const API_HEADERS_MAX = 64
+/** A request's JSON. */
+export const API_BODY_BYTES_MAX = 4 * KIB
 export const API_HEADERS_TIMEOUT_MS = 5_000
 export const API_REQUEST_TIMEOUT_MS = 15_000
 export const API_KEEP_ALIVE_MS = 5_000

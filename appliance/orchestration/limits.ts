@@ -39,6 +39,9 @@ export type OrchestrationLimits = {
   readonly announce_soon_ms: number
   readonly announce_timeout_ms: number
   readonly announce_answer_bytes_max: number
+  /** A machine whose boot server does not answer asks again, for about as long as its ticket lives. */
+  readonly join_attempts_max: number
+  readonly join_retry_ms: number
   readonly node_json_bytes_max: number
   readonly network_json_bytes_max: number
   /** A warning of one kind is written at most so often, with the number of those kept back. */
@@ -89,7 +92,9 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   announce_ms: 1_000,
   announce_soon_ms: 20,
   announce_timeout_ms: 2_000,
-  announce_answer_bytes_max: 64 * KIB,
+  announce_answer_bytes_max: 128 * KIB,
+  join_attempts_max: 600,
+  join_retry_ms: 1_000,
   node_json_bytes_max: 64 * KIB,
   network_json_bytes_max: 4 * KIB,
   log_repeat_ms: 60_000,

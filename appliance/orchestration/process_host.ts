@@ -5,6 +5,8 @@
  */
 import type { Logger } from "pino"
 import { allocateReplicaMemory } from "../replication/replica_memory.ts"
+import type { SignedRoster } from "../keys/roster.ts"
+import type { RosterOutcome } from "../keys/trust.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
 import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
@@ -29,6 +31,7 @@ import { CheckpointWatch } from "./checkpoint_watch.ts"
 import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
 import type { CheckpointInfo, HostInfo, HostMember, MemberRole } from "./host_info.ts"
+import { keepRoster } from "./joiner.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
 import type { LinkSecurity } from "./link_security.ts"
@@ -226,6 +229,7 @@ export class ProcessHost {
             random: this.random,
             now: monotonicMs,
             announcement: () => this.#announcement(),
+            roster: () => options.security?.trust.roster,
             onAnswer: (answer) => this.#onAnswer(answer),
           })
   }
@@ -706,11 +710,15 @@ export class ProcessHost {
       generation: replica.generation,
       epoch: replica.epoch,
       formed: this.#marker.isWritten || this.#isMember(),
+      roster_version: this.#options.security?.trust.rosterVersion ?? 0,
     }
   }
 
   #onAnswer(answer: AnnounceAnswer): void {
     const { config } = this.#options
+    if (answer.roster !== undefined) {
+      this.learnRoster(answer.roster)
+    }
     if (answer.cluster_id !== config.cluster_id || answer.generation !== config.generation) {
       this.#limitedLog.warn("announce_other_cluster", this.#now, { generation: answer.generation })
       return
@@ -718,6 +726,23 @@ export class ProcessHost {
     for (const member of answer.members) {
       this.#learn(member)
     }
+  }
+
+  /** Whoever brings it: only the authority's signature counts. Whom it puts out is cut off before this returns. */
+  learnRoster(roster: SignedRoster): RosterOutcome | "insecure" {
+    const { security, runDirectory } = this.#options
+    if (security === undefined) {
+      return "insecure"
+    }
+    const outcome = security.trust.learn(roster)
+    if (outcome === "newer") {
+      this.links.judgeAgain()
+      const kept = keepRoster(runDirectory, roster)
+      this.#options.log.info({ version: security.trust.rosterVersion, is_kept: kept.ok }, "roster_learned")
+    } else if (outcome !== "older") {
+      this.#limitedLog.warn(`roster_${outcome}`, this.#now, {})
+    }
+    return outcome
   }
 
   #learn(member: {

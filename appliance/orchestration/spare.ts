@@ -44,6 +44,7 @@ export function startSpare(options: SpareOptions): Announcer | undefined {
     generation: config.generation,
     epoch: config.epoch,
     formed: false,
+    roster_version: 0,
   }
   const announcer = new Announcer({
     bootServer: config.boot_server,
@@ -52,6 +53,7 @@ export function startSpare(options: SpareOptions): Announcer | undefined {
     random: systemRandom(),
     now: monotonicMs,
     announcement: () => announcement,
+    roster: () => undefined,
     onAnswer: () => undefined,
   })
   announcer.start()

@@ -32,6 +32,8 @@ export class Formation {
   readonly #token: string
   readonly #startedAt: number
   readonly #slots: (string | null)[]
+  /** Slots of an existing cluster whose machine was expelled. */
+  readonly #vacant = new Set<number>()
   #clusterID: string
   #generation = 1
   #epoch = 1
@@ -106,14 +108,15 @@ export class Formation {
    */
   assign(machine: string): number | null {
     const slot = this.slotOf(machine)
-    if (slot !== null || this.#isFormed) {
+    if (slot !== null) {
       return slot
     }
-    const free = this.#slots.indexOf(null)
+    const free = this.#slots.findIndex((holder, at) => holder === null && (!this.#isFormed || this.#vacant.has(at)))
     if (free === -1) {
       return null
     }
     this.#slots[free] = machine
+    this.#vacant.delete(free)
     assert(this.slotOf(machine) === free, "formation: one slot a machine")
     return free
   }
@@ -130,6 +133,19 @@ export class Formation {
     this.#slots[slot] = null
     assert(this.slotOf(machine) === null, "formation: a released machine has no slot")
     return true
+  }
+
+  /**
+   * The slot of a machine that was expelled goes to the next that asks, though there is a cluster: the old one's
+   * certificate is void, so no peer hears it any more. Never without certificates.
+   */
+  vacate(machine: string): number | null {
+    const slot = this.slotOf(machine)
+    if (slot !== null) {
+      this.#slots[slot] = null
+      this.#vacant.add(slot)
+    }
+    return slot
   }
 
   /** What entitles to found: only those with a slot, only while there is no cluster. Otherwise empty. */

@@ -1,6 +1,7 @@
 /** A site for tests: its authority, and keys for whichever machine a test wants to be. Plane: control. */
+import type { Credentials } from "../../appliance/cli/config_store.ts"
 import { Authority } from "../../appliance/keys/authority.ts"
-import type { MachineIdentity } from "../../appliance/keys/identity.ts"
+import type { MachineIdentity, OperatorRole } from "../../appliance/keys/identity.ts"
 import type { RosterMachine, SignedRoster } from "../../appliance/keys/roster.ts"
 import { LinkSecurity, type MachineKeys } from "../../appliance/orchestration/link_security.ts"
 import { assert } from "../../appliance/types/assert.ts"
@@ -31,6 +32,12 @@ export class Site {
     }
     const pair = await this.authority.mintPair(identity)
     assert(pair.ok, "site: an identity of a test is one")
+    return { authority: this.authority.certificate, ...pair.value }
+  }
+
+  async operator(role: OperatorRole): Promise<Credentials> {
+    const pair = await this.authority.mintPair({ kind: "operator", name: `test-${role}`, role })
+    assert(pair.ok, "site: an operator of a test is one")
     return { authority: this.authority.certificate, ...pair.value }
   }
 

@@ -40,12 +40,13 @@ beforeEach(() => {
     ]),
     ledger,
     formation,
+    admission: undefined,
     clock,
     log,
     status: () => ({
       schema: 1,
       cluster: clusterStatus(formation),
-      machines: machineStatuses(ledger, formation, clock.now),
+      machines: machineStatuses({ ledger, formation, registry: undefined }, clock.now),
       counters: { dhcp: {}, tftp: {}, http: {}, pool: {} },
     }),
     randomHex: (bytes) => {

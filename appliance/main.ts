@@ -10,17 +10,14 @@ import { describeReadImageError, readImage } from "../builder/image_files.ts"
 import { formatIPv4 } from "../pxe/address.ts"
 import { type BootPrograms, type BootServer, startBootServer } from "../pxe/boot_server.ts"
 import { findInterfaceAddress } from "../pxe/interface_address.ts"
-import type { KeysPort } from "../pxe/keys_port.ts"
 import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
 import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
-import { openSite, type Site } from "./cli/site_keys.ts"
+import { keysPort, openSite, type Site } from "./cli/site_keys.ts"
 import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.ts"
 import type { APISecurity } from "./gateway/api_access.ts"
 import { Gateway } from "./gateway/gateway.ts"
 import { listenOperatorAPI } from "./gateway/operator_api.ts"
 import { listenResp } from "./gateway/resp_server.ts"
-import type { Authority } from "./keys/authority.ts"
-import { parseSignedRoster, verifyRoster } from "./keys/roster.ts"
 import { Trust } from "./keys/trust.ts"
 import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
 import { ExitCode, exitReason } from "./orchestration/exit_codes.ts"
@@ -369,20 +366,6 @@ async function siteFor(options: ServeOptions): Promise<Result<Site | undefined, 
     process.stderr.write(`mandala: ${line}\n`)
   }
   return site
-}
-
-function keysPort(authority: Authority): KeysPort {
-  const { publicKey } = authority.x509
-  return {
-    certificate: authority.certificate,
-    mint: (identity, key) => authority.mint({ kind: "machine", ...identity }, key),
-    sign: (roster) => authority.sign(roster),
-    read: (value) => {
-      const signed = parseSignedRoster(value)
-      const roster = signed === undefined ? undefined : verifyRoster(signed, publicKey)
-      return roster?.ok === true ? roster.value : undefined
-    },
-  }
 }
 
 /** Where an operator decides about machines. */

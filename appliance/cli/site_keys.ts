@@ -5,8 +5,10 @@
  */
 import { dirname } from "node:path"
 import { Authority } from "../keys/authority.ts"
+import type { MachineIdentity } from "../keys/identity.ts"
 import { describeKeyFileError, readKeyFile, writeKeyFile } from "../keys/key_file.ts"
 import type { KeyPair } from "../keys/key_pair.ts"
+import { parseSignedRoster, type Roster, verifyRoster } from "../keys/roster.ts"
 import { err, ok, type Result } from "../types/result.ts"
 import {
   authorityPath,
@@ -58,6 +60,22 @@ export async function openSite(options: {
     : []
   const context = await keepContext(authority, options)
   return context.ok ? ok({ authority, server: server.value, made: [...made, ...context.value] }) : context
+}
+
+/** The authority as a boot server may use it (pxe/keys_port.ts): it signs and mints, and its key stays here. */
+export function keysPort(authority: Authority) {
+  const { publicKey } = authority.x509
+  return {
+    certificate: authority.certificate,
+    mint: (identity: Omit<MachineIdentity, "kind">, key: string) =>
+      authority.mint({ ...identity, kind: "machine" }, key),
+    sign: (roster: Roster) => authority.sign(roster),
+    read: (value: unknown): Roster | undefined => {
+      const signed = parseSignedRoster(value)
+      const roster = signed === undefined ? undefined : verifyRoster(signed, publicKey)
+      return roster?.ok === true ? roster.value : undefined
+    },
+  }
 }
 
 async function openAuthority(

@@ -188,6 +188,10 @@ describe("the archive of a machine", () => {
       boot_server: URL_BASE,
       seed: node["seed"],
       firmware: "bios",
+      // This server was told so: with certificates see join_test.ts.
+      links: "insecure",
+      ticket: "",
+      authority: "",
     })
     expect(node["seed"]).toMatch(/^[0-9a-f]{128}$/)
     expect(nodeOf(A, boot)["seed"]).not.toBe(node["seed"])

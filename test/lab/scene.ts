@@ -6,8 +6,18 @@ import { cpus, release, totalmem } from "node:os"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { type LabError, labError } from "./host.ts"
 import { LAN } from "./lan.ts"
-import { FAILOVER_MS, JOIN_MS, POLL_MS, PROGRESS_MS, SETTLE_MS, WRITES_FIRST, WRITES_SECOND } from "./limits.ts"
+import {
+  FAILOVER_MS,
+  JOIN_MS,
+  POLL_MS,
+  PROGRESS_MS,
+  SEEN_MS,
+  SETTLE_MS,
+  WRITES_FIRST,
+  WRITES_SECOND,
+} from "./limits.ts"
 import type { Acceleration, LabMachine } from "./machine.ts"
+import type { Operator } from "./operator.ts"
 import { bootStatus, type BootStatus, type MachineStatus, primaryOf, STAGES } from "./status.ts"
 import type { LiveTable } from "./table.ts"
 import { type ReadCounts, Values, type WriteCounts } from "./values.ts"
@@ -61,6 +71,7 @@ export type SceneReport = {
 export type SceneOptions = {
   readonly machines: readonly LabMachine[]
   readonly table: LiveTable
+  readonly operator: Operator
   readonly acceleration: Acceleration
   readonly memoryMib: number
   readonly image: unknown
@@ -160,6 +171,10 @@ class Scene {
         return powered
       }
     }
+    const accepted = await this.#acceptAll()
+    if (!accepted.ok) {
+      return accepted
+    }
     const joined = await this.#waitFor("every machine joined", JOIN_MS, () =>
       this.#options.machines.every((machine) => this.#hasJoined(machine)),
     )
@@ -171,6 +186,28 @@ class Scene {
       this.#noteCommandLine(machine)
     }
     this.#report.power_on_to_joined_ms_max = Math.max(...Object.values(this.#report.power_on_to_joined_ms))
+    return ok(null)
+  }
+
+  /** Machines that nobody knows get nothing; the operator looks at each and lets it in. */
+  async #acceptAll(): Promise<Result<null, LabError>> {
+    const { machines, operator } = this.#options
+    for (const machine of machines) {
+      const seen = await this.#waitFor(`${machine.name} asks to boot`, SEEN_MS, () => {
+        const status = this.#statusOf(machine)
+        return status?.admission === "seen" && (status.stage_times.script ?? 0) >= (machine.powerOns.at(-1) ?? 0)
+      })
+      if (!seen.ok) {
+        return seen
+      }
+      this.#say(
+        `       ${machine.name} (${machine.kind}) is seen and gets nothing; mandala machine accept ${machine.mac}`,
+      )
+      const done = await operator.run(["machine", "accept", machine.mac])
+      if (!done.ok) {
+        return done
+      }
+    }
     return ok(null)
   }
 

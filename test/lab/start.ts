@@ -33,6 +33,7 @@ import {
   TERMINAL_COLUMNS,
 } from "./limits.ts"
 import { type Acceleration, findAcceleration, LabMachine, MACHINE_KINDS, missingPrograms } from "./machine.ts"
+import { Operator, operatorEnvironment } from "./operator.ts"
 import { runScene, type SceneReport } from "./scene.ts"
 import { bootStatus, imageSummary } from "./status.ts"
 import { LiveTable } from "./table.ts"
@@ -290,7 +291,8 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   }
   children.push(radvd.value)
   const image = resolve(ROOT, options.image ?? "build/image")
-  const served = await startBootServer(stage, image)
+  // Machines that halt are not asked about; those of the scene are.
+  const served = await startBootServer(stage, image, options.badBoots ? ["--accept-all"] : [])
   if (!served.ok) {
     return served
   }
@@ -312,6 +314,7 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   const report = await runScene({
     machines,
     table,
+    operator: new Operator(directory),
     acceleration,
     memoryMib,
     image: manifest,
@@ -337,7 +340,7 @@ async function playBadBoots(
     ...lab,
     serve: async (image) => {
       await stage.children.pop()?.stop()
-      return startBootServer(stage, image)
+      return startBootServer(stage, image, ["--accept-all"])
     },
     say: (text) => void process.stdout.write(`${text}\n`),
   })
@@ -346,10 +349,11 @@ async function playBadBoots(
   return ok(report.ok)
 }
 
-async function startBootServer(stage: Stage, image: string): Promise<Result<null, LabError>> {
+async function startBootServer(stage: Stage, image: string, more: readonly string[]): Promise<Result<null, LabError>> {
   const logFile = join(stage.directory, "boot-server.log")
-  const args = ["serve", "--interface", LAN.bridge, "--dhcp", "full", "--image", image]
-  const server = new Child({ command: [process.execPath, MAIN, ...args], logFile })
+  const args = ["serve", "--interface", LAN.bridge, "--dhcp", "full", "--image", image, ...more]
+  const env = operatorEnvironment(stage.directory)
+  const server = new Child({ command: [process.execPath, MAIN, ...args], logFile, env })
   stage.children.push(server)
   const deadline = Date.now() + SERVE_READY_MS
   while (Date.now() < deadline) {

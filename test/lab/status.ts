@@ -20,6 +20,8 @@ export type MachineStatus = {
   readonly address: string | null
   readonly firmware: string
   readonly slot: number | null
+  /** What was decided about it; "seen" before. */
+  readonly admission: string
   readonly roles: readonly string[]
   readonly stage: string
   /** Milliseconds since 1970, or null where the stage was not reached. */

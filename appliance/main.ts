@@ -17,7 +17,7 @@ import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.t
 import type { APISecurity } from "./gateway/api_access.ts"
 import { Gateway } from "./gateway/gateway.ts"
 import { listenOperatorAPI } from "./gateway/operator_api.ts"
-import { listenResp } from "./gateway/resp_server.ts"
+import { RespDoors } from "./gateway/resp_doors.ts"
 import { Trust } from "./keys/trust.ts"
 import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
 import { ExitCode, exitReason } from "./orchestration/exit_codes.ts"
@@ -157,20 +157,23 @@ async function runReplica({
   const registration = makeRegistration({ host, gateway, config, address: advertise, log })
   const screen = new MachineConsole(options.console, ORCHESTRATION_LIMITS.console_ms)
   const machine = { info: () => host.info(), address: advertise, clusterID: config.cluster_id }
+  let tickDoors = (_nowMs: number): void => undefined
   const sink = {
     onReply: (message: Reply) => gateway.onReply(message),
     tick: (nowMs: number) => {
       gateway.tick(nowMs)
       registration.tick(nowMs)
+      tickDoors(nowMs)
       screen.tick(nowMs, machine)
     },
   }
-  const started = await startReplica({ host, gateway, options, security, sink })
+  const started = await startReplica({ host, gateway, options, advertise, security, log, sink })
   if (!started.ok) {
     host.stop()
     screen.close()
     return fail(started.error)
   }
+  tickDoors = started.value.tick
   log.info({ machine: config.machine, address: advertise, ...started.value.ports }, "machine_ready")
   const code = await ending.code
   screen.print(`mandala: ${config.machine} ends with code ${code}: ${exitReason(code)}\n`)
@@ -210,22 +213,30 @@ function memoryBytes(): number {
   return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem()
 }
 
-type Started = { readonly ports: Ports; readonly close: () => Promise<void> }
+type Started = { readonly ports: Ports; readonly tick: (nowMs: number) => void; readonly close: () => Promise<void> }
 
 async function startReplica(parts: {
   readonly host: ProcessHost
   readonly gateway: Gateway
   readonly options: ApplianceOptions
+  readonly advertise: string
   readonly security: LinkSecurity | undefined
+  readonly log: Logger
   readonly sink: Parameters<ProcessHost["start"]>[0]
 }): Promise<Result<Started, Failure>> {
-  const { host, gateway, options, security, sink } = parts
+  const { host, gateway, options, advertise, security, log, sink } = parts
   const linked = await host.start(sink)
   if (!linked.ok) {
     const { port, detail } = linked.error
     return err({ code: ExitCode.unavailable, message: `replica port ${port} cannot be opened: ${detail}` })
   }
-  const resp = await listenResp({ host: options.bind, port: options.ports.data, gateway })
+  const resp = await RespDoors.open({
+    bind: options.bind,
+    advertise,
+    port: options.ports.data,
+    gateway,
+    onChange: (state) => log.info({ door: typeof state === "string" ? state : state.text }, "data_port"),
+  })
   if (!resp.ok) {
     return err({ code: ExitCode.unavailable, message: resp.error.text })
   }
@@ -238,6 +249,7 @@ async function startReplica(parts: {
   const ports = { replica: host.links.port, data: resp.value.port, api: api.value.port }
   return ok({
     ports,
+    tick: (nowMs) => resp.value.tick(nowMs),
     close: async () => {
       await Promise.all([resp.value.close(), api.value.close()])
     },

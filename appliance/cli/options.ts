@@ -5,6 +5,7 @@ import { TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX } from "./limits.ts"
 export type CLIStreams = {
   readonly out: (text: string) => void
   readonly err: (text: string) => void
+  readonly input: AsyncIterable<Uint8Array>
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 

@@ -12,6 +12,7 @@ import { addMachineCommands } from "./machine_commands.ts"
 import { addMemberCommands } from "./members.ts"
 import { type CLIStreams, examples, outputOption, parseSeconds, queryCommand, type QueryOptions } from "./options.ts"
 import { chooseTarget } from "./target.ts"
+import { addPasswordCommands } from "./password_commands.ts"
 import { fetchSalvage, fileSink, streamSink } from "./salvage.ts"
 import { formatBytes } from "./table.ts"
 import { isHealthyStatus, machinesText, salvageText, statusText } from "./views.ts"
@@ -55,6 +56,7 @@ export type Handlers = {
 const PROCESS_STREAMS: CLIStreams = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  input: process.stdin,
   environment: process.env,
 }
 
@@ -106,6 +108,7 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
   addSalvage(program, streams, onCode)
   addMemberCommands(program, streams, onCode)
   addMachineCommands(program, streams, onCode)
+  addPasswordCommands(program, streams, onCode)
   addConfigCommands(program, streams, onCode)
   addVersion(program, handlers, streams)
   program

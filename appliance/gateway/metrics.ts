@@ -123,6 +123,8 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
     byKind("protocol", "What the replica refused, lost or went through.", info.protocol),
     gauge("connections", "RESP connections.", status.connections),
     gauge("commands_waiting", "Commands that wait for an answer.", status.commands_waiting),
+    gauge("password_required", "1 where the data port asks for a password.", status.password_required ? 1 : 0),
+    counter("password_failures", "Wrong passwords at the data port.", status.password_failures),
     counter("commands", "RESP commands executed.", counters.commands),
     counter("commands_refused", "RESP commands answered with an error by this gateway.", counters.commands_refused),
     counter("batches", "Requests through the log.", counters.batches),

@@ -12,6 +12,7 @@ import { type ListenError, listen } from "./listen.ts"
 import { readMachines } from "./machines_reader.ts"
 import { answerMembers, isMembersPath, type MembersPort } from "./members_api.ts"
 import { METRICS_CONTENT_TYPE, metricsText } from "./metrics.ts"
+import { answerPassword, PASSWORD_PATH } from "./password_api.ts"
 import type { ReplicaPort } from "./port.ts"
 import { SalvageAnswers } from "./salvage_answer.ts"
 import { errorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
@@ -86,6 +87,11 @@ async function handle(
     await salvages.answer(response, url.searchParams.get("force") === "1")
     return
   }
+  if (url.pathname === PASSWORD_PATH) {
+    const { status, document } = await answerPassword(request, options.gateway)
+    send(request, response, { ...json(status, document), headers: { connection: "close" } })
+    return
+  }
   if (isMembersPath(url.pathname)) {
     const { status, document } = await answerMembers(url.pathname, request, options.members)
     send(request, response, { ...json(status, document), headers: { connection: "close" } })
@@ -102,8 +108,8 @@ function roleFor(path: string): OperatorRole | undefined {
   if (path === "/healthz") {
     return undefined
   }
-  if (path === "/v1/salvage") {
-    // All that the machine holds.
+  if (path === "/v1/salvage" || path === PASSWORD_PATH) {
+    // All that the machine holds, and the way to it.
     return "admin"
   }
   return isMembersPath(path) ? "operator" : "viewer"
@@ -148,7 +154,7 @@ async function route(options: OperatorAPIOptions, request: IncomingMessage): Pro
       return refusal(
         404,
         "not_found",
-        "there are /v1/status, /v1/machines, /v1/members, /v1/salvage, /healthz and /metrics",
+        "there are /v1/status, /v1/machines, /v1/members, /v1/password, /v1/salvage, /healthz and /metrics",
       )
   }
 }

@@ -12,7 +12,9 @@ import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
 import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
-import { arenaBytes } from "../state_machine/arena.ts"
+import { arenaBytes, arenaLayout } from "../state_machine/arena.ts"
+import { RECORD_NONE, RecordTable } from "../state_machine/record_table.ts"
+import { TableNumber } from "../state_machine/record_tables.ts"
 import {
   type ArenaStateMachine,
   createStateMachine,
@@ -117,6 +119,8 @@ export class ProcessHost {
   readonly #checkpoints: CheckpointWatch
   readonly #memoryWatch: MemoryWatch
   readonly #membership: Membership
+  /** Read only: what is written goes through the log. */
+  readonly #secrets: RecordTable
   readonly #wire: WireOptions
   #wallClockAt = Number.NEGATIVE_INFINITY
   /** The replica's counters as they were last looked at, so that a refusal is logged. */
@@ -183,6 +187,16 @@ export class ProcessHost {
       notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
       pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),
     })
+    const { arena } = this.stateMachine
+    this.#secrets = new RecordTable(
+      {
+        view: new DataView(arena.buffer, arena.byteOffset, arena.byteLength),
+        layout: arenaLayout(limits),
+        limits,
+        pages: { willWrite: () => assert(false, "process host: nothing is written past the log") },
+      },
+      TableNumber.secrets,
+    )
     this.replica = new Replica({
       slot,
       voters: config.voters,
@@ -368,6 +382,17 @@ export class ProcessHost {
     const { limits } = this.#options
     const { stateMachine, replica } = this
     return ok(new Salvage({ info, limits, stateMachine, replica }))
+  }
+
+  secret(name: string): Uint8Array | undefined | null {
+    if (!this.#holdsState()) {
+      return null
+    }
+    const key = Buffer.from(name)
+    const index = this.#secrets.find(key, 0, key.length)
+    const at = this.#secrets.offset(index)
+    const { arena } = this.stateMachine
+    return index === RECORD_NONE ? undefined : arena.slice(at, at + this.#secrets.recordBytes)
   }
 
   info(): HostInfo {

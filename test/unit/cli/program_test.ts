@@ -23,6 +23,7 @@ async function run(args: readonly string[], environment: Record<string, string> 
   const streams = {
     out: (text: string): void => void (texts.out += text),
     err: (text: string): void => void (texts.err += text),
+    input: (async function* none(): AsyncIterable<Uint8Array> {})(),
     environment,
   }
   const code = await runProgram(args, handlers, streams)

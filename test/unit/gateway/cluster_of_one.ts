@@ -147,6 +147,12 @@ export class ClusterOfOne implements ReplicaPort {
     }
   }
 
+  /** As the state would have it. */
+  password: Uint8Array | undefined
+  secret(): Uint8Array | undefined {
+    return this.password
+  }
+
   info(): HostInfo {
     const { replica } = this
     return makeHostInfo({

@@ -81,6 +81,10 @@ export class ScriptedPort implements ReplicaPort {
   salvage(): Err<SalvageRefusal> {
     return err({ kind: "quorum_present", text: "3 of 3 voters live" })
   }
+  secret(): undefined {
+    return undefined
+  }
+
   info(): HostInfo {
     return makeHostInfo({
       outage: this.stopped,

@@ -143,6 +143,7 @@ class Scene {
     const { machines } = this.#options
     const steps: readonly (readonly [string, () => Promise<Result<null, LabError>>])[] = [
       ["power on, boot, join", () => this.#bootAll()],
+      ["set a password", () => this.#setPassword()],
       ["write and read", () => this.#writeAndRead()],
       ["lose the primary", () => this.#loseThePrimary()],
       ["bring it back", () => this.#bringBack()],
@@ -209,6 +210,27 @@ class Scene {
       }
     }
     return ok(null)
+  }
+
+  /** Until there is one, no machine listens for clients from the network. */
+  async #setPassword(): Promise<Result<null, LabError>> {
+    const [first] = this.#backups()
+    if (first === undefined) {
+      return err(labError("password", "there is no machine beside the primary"))
+    }
+    if (await this.#values.isServed(first)) {
+      return err(labError("password", `${first} serves clients from the network although no password is set`))
+    }
+    const set = await this.#options.operator.run(["password", "set", "--endpoint", `https://${first}:7443`])
+    if (!set.ok) {
+      return set
+    }
+    this.#values.password = set.value.trim()
+    const addresses = this.#members().map((machine) => this.#addressOf(machine))
+    return await this.#waitFor("every machine serves who has the password", SETTLE_MS, async () => {
+      const served = await Promise.all(addresses.map((address) => this.#values.isServed(address)))
+      return served.every((isServed) => isServed)
+    })
   }
 
   async #writeAndRead(): Promise<Result<null, LabError>> {

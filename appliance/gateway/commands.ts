@@ -9,7 +9,7 @@ import type { ClusterLimits } from "../types/limits.ts"
 import { type CommandFields, EntryKind } from "./batch.ts"
 import type { Connection } from "./connection.ts"
 import type { Introspection } from "./introspection.ts"
-import type { RespAccess } from "./resp_access.ts"
+import { argumentBytes, type RespAccess } from "./resp_access.ts"
 import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX } from "./limits.ts"
 import { CommandId, type CommandSpec, findCommand, isArity, isWord } from "./resp/command_table.ts"
 import { type IntegerHalves, isMinimum, negate, readInteger, toSafeInteger } from "./resp/integer.ts"
@@ -39,12 +39,6 @@ const WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled.
 
 function isBeforeLogin(id: CommandId): boolean {
   return id === CommandId.auth || id === CommandId.hello || id === CommandId.quit
-}
-
-/** Of a login only: nothing else needs an argument as an object of its own. */
-function argumentBytes(parser: RequestParser, argument: number): Uint8Array {
-  const start = parser.start(argument)
-  return new Uint8Array(parser.buffer.buffer, parser.buffer.byteOffset + start, parser.keptBytes(argument))
 }
 
 export class CommandExecutor {

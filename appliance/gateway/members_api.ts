@@ -102,6 +102,8 @@ function changeText({ outcome, slot, epoch }: ChangeAnswer): string {
       return `slot ${slot} does not follow closely: switch it on, or wait until it has caught up`
     case "standby_missing":
       return `the synchronous standby in slot ${slot} is silent: bring it back, or drop it`
+    case "memory_disputed":
+      return "the memories of two machines differ: start a third, or one of the two anew, then ask again"
     case "unknown":
       return "no answer in time: the epoch shows whether it happened; ask again only if it has not risen"
     default:

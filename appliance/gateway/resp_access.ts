@@ -8,6 +8,7 @@ import { RECORD_KEY_BYTES_MAX } from "../state_machine/record_table.ts"
 import { RECORD_TABLES, TableNumber } from "../state_machine/record_tables.ts"
 import { assert } from "../types/assert.ts"
 import { AUTH_DELAY_DOUBLINGS_MAX, AUTH_DELAY_MS, AUTH_PAUSE_MS } from "./limits.ts"
+import type { RequestParser } from "./resp/parser.ts"
 
 /** The secret's name. */
 export const PASSWORD_SECRET = "resp_password"
@@ -52,6 +53,12 @@ export type LoginState = {
   failures: number
   /** When the answer to a wrong try is due; 0 while there is none. */
   answerAt: number
+}
+
+/** Of a login only: nothing else needs an argument as an object of its own. */
+export function argumentBytes(parser: RequestParser, argument: number): Uint8Array {
+  const start = parser.start(argument)
+  return new Uint8Array(parser.buffer.buffer, parser.buffer.byteOffset + start, parser.keptBytes(argument))
 }
 
 export class RespAccess {

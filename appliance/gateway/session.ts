@@ -7,7 +7,7 @@ import type { MessageOf, RequestOutcome } from "../replication/message.ts"
 import { ResultKind } from "../state_machine/command.ts"
 import { assert, unreachable } from "../types/assert.ts"
 import { Operation } from "../types/contracts.ts"
-import { type Outage, STANDBY_MISSING } from "../orchestration/quorum_watch.ts"
+import { MEMORY_DISPUTED, type Outage, STANDBY_MISSING } from "../orchestration/quorum_watch.ts"
 import type { Answers, Sent } from "./answers.ts"
 import type { Batch } from "./batch.ts"
 import { Courier } from "./courier.ts"
@@ -266,6 +266,10 @@ export class Session {
         // The only voter has waited for its standby already: waiting with it would not make it answer sooner.
         this.#courier.onBusy(from, now)
         this.#stop(STANDBY_MISSING)
+        return
+      case "memory_disputed":
+        this.#courier.onBusy(from, now)
+        this.#stop(MEMORY_DISPUTED)
         return
       case "stale":
         // The number is ours and the last: it was committed while a copy of it queued. The next copy gets the reply.

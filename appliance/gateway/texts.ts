@@ -15,6 +15,7 @@ export type Failure = { readonly isUnknown: boolean; readonly text: string; read
 const HINTS: Readonly<Record<Outage["kind"], string>> = {
   quorum_lost: "see 'mandala salvage'",
   standby_missing: "see 'mandala standby drop'",
+  memory_disputed: "start another machine, or one of the two anew: see 'mandala status'",
 }
 
 /** Texts that are the same each time, made once, so that refusing is as cheap as answering. */

@@ -5,6 +5,7 @@ export type AlarmKind =
   | "quorum_lost"
   | "quorum_margin_0"
   | "standby_missing"
+  | "memory_disputed"
   | "copies_1"
   | "checkpoint_overdue"
   | "memory_fault"
@@ -13,6 +14,7 @@ export const ALARM_KINDS: readonly AlarmKind[] = [
   "quorum_lost",
   "quorum_margin_0",
   "standby_missing",
+  "memory_disputed",
   "copies_1",
   "checkpoint_overdue",
   "memory_fault",

@@ -575,6 +575,7 @@ export class ProcessHost {
       live: this.#votersLive(),
       copies: this.#copies(),
       isStandbyMissing: this.replica.isStandbyMissing,
+      isMemoryDisputed: this.replica.isMemoryDisputed,
       isMember: this.#isMember(),
     })
     this.#checkpoints.observe(this.#now, {

@@ -4,11 +4,12 @@
  * not there is simply not found. It decides what clients are told, and how soon. Plane: control.
  */
 import type { Logger } from "pino"
+import type { Halt } from "../replication/message.ts"
 import { assert } from "../types/assert.ts"
 import type { Alarm, AlarmKind } from "./alarms.ts"
 
 /** Why no command is answered. */
-export type Outage = { readonly kind: "quorum_lost" | "standby_missing"; readonly text: string }
+export type Outage = { readonly kind: "quorum_lost" | Halt; readonly text: string }
 
 export type QuorumSight = {
   readonly voters: number
@@ -18,6 +19,8 @@ export type QuorumSight = {
   readonly copies: number
   /** The only voter does without answers since its synchronous standby is silent. */
   readonly isStandbyMissing: boolean
+  /** Two voters' memories differ, and there is no third to say which is right. */
+  readonly isMemoryDisputed: boolean
   /** This machine has its epoch's log; what it lacks of the state, it copies. */
   readonly isMember: boolean
 }
@@ -31,6 +34,11 @@ export type QuorumWatchOptions = {
 export const STANDBY_MISSING: Outage = {
   kind: "standby_missing",
   text: "the only voter answers nothing that its synchronous standby has not confirmed, and that is silent",
+}
+
+export const MEMORY_DISPUTED: Outage = {
+  kind: "memory_disputed",
+  text: "the memories of two machines differ, and no third holds the state to say which is wrong",
 }
 
 export class QuorumWatch {
@@ -74,6 +82,8 @@ export class QuorumWatch {
     const isPast = nowMs - Math.max(this.#since, this.#memberSince) >= this.#options.graceMs
     if (sight.isStandbyMissing) {
       this.#outage = STANDBY_MISSING
+    } else if (sight.isMemoryDisputed) {
+      this.#outage = MEMORY_DISPUTED
     } else if (!isLost || !isPast) {
       this.#outage = undefined
     } else if (this.#outage?.text !== lostText(sight)) {
@@ -140,6 +150,9 @@ function alarmsOf(sight: QuorumSight): Alarm[] {
   }
   if (sight.isStandbyMissing) {
     alarms.push({ kind: "standby_missing", text: `nothing is answered: ${STANDBY_MISSING.text}` })
+  }
+  if (sight.isMemoryDisputed) {
+    alarms.push({ kind: "memory_disputed", text: `nothing is answered: ${MEMORY_DISPUTED.text}` })
   }
   if (sight.copies === 1) {
     alarms.push({

@@ -104,13 +104,18 @@ export class Checkpoints {
     return this.#own.some(({ op, root }) => op === this.#certified.op && root !== this.#certified.root)
   }
 
-  /** A voter that still has its state reports another root than this machine, and nothing is certified since. */
-  isDisputed(voters: readonly number[]): boolean {
-    const open = this.#own.filter(({ op }) => op > this.#certified.op)
-    return voters.some((voter) => {
-      const report = this.#isWithdrawn[voter] === 1 ? undefined : this.#reports[voter]
-      return report !== undefined && open.some(({ op, root }) => op === report.op && root !== report.root)
-    })
+  /** `slot` still has its state and reports another root than this machine, and nothing is certified since. */
+  contradicts(slot: number): boolean {
+    const report = this.#isWithdrawn[slot] === 1 ? undefined : this.#reports[slot]
+    if (report === undefined || report.op <= this.#certified.op) {
+      return false
+    }
+    for (const own of this.#own) {
+      if (own.op === report.op && own.root !== report.root) {
+        return true
+      }
+    }
+    return false
   }
 
   copyFrom(other: Checkpoints): void {

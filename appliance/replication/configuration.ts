@@ -11,11 +11,13 @@
  *       21    1  voters
  *       22    1  standbys
  *       23   5n  members, voters first: slot u8, nonce of its process u32
+ *    23+5n    4  CRC-32 of what stands before: a flipped bit in a machine's memory must not become who the cluster is
  *
  * Plane: control.
  */
 import { assert } from "../types/assert.ts"
 import { CONFIGURATION_BYTES_MAX } from "../types/contracts.ts"
+import { crc32 } from "../types/checksum.ts"
 import { STANDBYS_MAX, VOTER_COUNTS, VOTERS_MAX } from "../types/limits.ts"
 
 export type Member = {
@@ -47,6 +49,7 @@ export type Configuration = {
 
 const HEAD_BYTES = 23
 const MEMBER_BYTES = 5
+const CRC_BYTES = 4
 const U32 = 0x1_0000_0000
 const U53_HIGH_MAX = 0x1f_ffff
 
@@ -105,7 +108,7 @@ export function configurationFault(slots: {
 }
 
 export function configurationBytes(configuration: Configuration): number {
-  return HEAD_BYTES + (configuration.voters.length + configuration.standbys.length) * MEMBER_BYTES
+  return HEAD_BYTES + (configuration.voters.length + configuration.standbys.length) * MEMBER_BYTES + CRC_BYTES
 }
 
 export function encodeConfiguration(configuration: Configuration): Uint8Array {
@@ -126,13 +129,14 @@ export function encodeConfiguration(configuration: Configuration): Uint8Array {
     view.setUint32(offset + 1, member.nonce, true)
     offset += MEMBER_BYTES
   }
-  assert(offset === bytes.length, "configuration: what was written is as long as what was counted")
+  view.setUint32(offset, crc32(bytes, 0, offset), true)
+  assert(offset + CRC_BYTES === bytes.length, "configuration: what was written is as long as what was counted")
   return bytes
 }
 
-/** `bytes` as a configuration; undefined when they are none that rule 6 allows. Total over any bytes. */
+/** `bytes` as a configuration; undefined when they are not intact, or none that rule 6 allows. Total over any bytes. */
 export function decodeConfiguration(bytes: Uint8Array, slotsMax: number): Configuration | undefined {
-  if (bytes.length < HEAD_BYTES || bytes.length > CONFIGURATION_BYTES_MAX) {
+  if (bytes.length < HEAD_BYTES + CRC_BYTES || bytes.length > CONFIGURATION_BYTES_MAX) {
     return undefined
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -144,11 +148,13 @@ export function decodeConfiguration(bytes: Uint8Array, slotsMax: number): Config
   if (!isCounted || flag > 1 || high > U53_HIGH_MAX) {
     return undefined
   }
-  if (bytes.length !== HEAD_BYTES + (voterCount + standbyCount) * MEMBER_BYTES) {
+  const end = bytes.length - CRC_BYTES
+  const isWhole = end === HEAD_BYTES + (voterCount + standbyCount) * MEMBER_BYTES
+  if (!isWhole || view.getUint32(end, true) !== crc32(bytes, 0, end)) {
     return undefined
   }
   const members: Member[] = []
-  for (let offset = HEAD_BYTES; offset < bytes.length; offset += MEMBER_BYTES) {
+  for (let offset = HEAD_BYTES; offset < end; offset += MEMBER_BYTES) {
     members.push({ slot: view.getUint8(offset), nonce: view.getUint32(offset + 1, true) })
   }
   const configuration: Configuration = {

@@ -232,24 +232,22 @@ export type Message = Envelope &
 /**
  * `ok`: committed, the body is the reply. The others changed nothing that the asker may rely on:
  * `not_primary` (the view is a hint of who is), `busy` (queue full), `evicted` (session unknown: register again),
- * `invalid` (batch malformed), `stale` (an older request number than the last committed), `standby_missing` (the only
- * voter must not answer without its synchronous standby).
+ * `invalid` (batch malformed), `stale` (an older request number than the last committed), or a halt.
  */
-export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invalid" | "stale" | "standby_missing"
+export type RequestOutcome = "ok" | "not_primary" | "busy" | "evicted" | "invalid" | "stale" | Halt
+
+/**
+ * Why a primary answers nobody. `standby_missing`: the only voter must not without its synchronous standby.
+ * `memory_disputed`: two machines' memories differ, and there is no third to say which is right (rule 22b).
+ */
+export type Halt = "standby_missing" | "memory_disputed"
 
 /**
  * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the
  * one that was to end. `invalid`: the sizes of rule 6, or from several voters to one without a synchronous standby.
  * `not_warm`: `slot` does not follow, or lags by more than half the log.
  */
-export type ReconfigureOutcome =
-  | "ok"
-  | "not_primary"
-  | "busy"
-  | "wrong_epoch"
-  | "invalid"
-  | "not_warm"
-  | "standby_missing"
+export type ReconfigureOutcome = "ok" | "not_primary" | "busy" | "wrong_epoch" | "invalid" | "not_warm" | Halt
 
 export type MessageType = Message["type"]
 export type MessageOf<T extends MessageType> = Extract<Message, { readonly type: T }>

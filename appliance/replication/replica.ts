@@ -48,6 +48,7 @@ import { HeldReplies } from "./held_replies.ts"
 import { Log, ROOT_CHECKSUM } from "./log.ts"
 import type {
   CrashVector,
+  Halt,
   LogEntry,
   Message,
   MessageOf,
@@ -253,6 +254,9 @@ export class Replica {
   /** The operator has said that the synchronous standby is off: the reconfiguration in flight needs no word of it. */
   #dropsStandby = false
   #isStandbyMissing = false
+  /** Since when a checkpoint has been disputed, and whether that is so long ago that nobody is to be kept waiting. */
+  #disputedAt = Number.POSITIVE_INFINITY
+  #isMemoryDisputed = false
   #round = 0
   #roundConfirmed = 0
   #viewStartOp = 0
@@ -441,6 +445,10 @@ export class Replica {
   get isStandbyMissing(): boolean {
     return this.#isStandbyMissing
   }
+  /** Two machines' memories have differed for a while: nothing is answered (rule 22b). */
+  get isMemoryDisputed(): boolean {
+    return this.#isMemoryDisputed
+  }
   /** How many of the epoch's voters vote already, as far as this replica has heard. */
   get votersStarted(): number {
     return this.#started.reduce((sum, started) => sum + started, 0)
@@ -476,9 +484,20 @@ export class Replica {
   checkpointOf(slot: number): Checkpoint | undefined {
     return slot === this.slot ? this.#checkpoints.own : this.#checkpoints.reportOf(slot)
   }
-  /** Voters have reported different roots for this machine's newest checkpoint, and none of them is certified. */
+  /**
+   * A voter, or the standby that vouches for this one, has another root for a checkpoint of which none is certified:
+   * one of two memories is wrong, and nobody knows which (rule 22b).
+   */
   get isCheckpointDisputed(): boolean {
-    return this.#checkpoints.isDisputed(this.#configuration.voters.map((voter) => voter.slot))
+    for (const slot of this.#peers) {
+      if (this.#checkpoints.contradicts(slot)) {
+        return true
+      }
+    }
+    const { standbys, synchronous } = this.#configuration
+    // An operator who drops the standby believes this machine.
+    const witness = synchronous && !this.#dropsStandby ? standbys[0] : undefined
+    return witness !== undefined && this.#checkpoints.contradicts(witness.slot)
   }
   /** Nothing is prepared until a later checkpoint is certified (rule 21). */
   get isRingFull(): boolean {
@@ -735,8 +754,13 @@ export class Replica {
     if (!this.isPrimary || this.#abdicated) {
       return this.#refuse(message, "not_primary")
     }
-    if (this.#isStandbyMissing) {
-      return this.#refuse(message, "standby_missing")
+    const halt = this.#halt()
+    if (halt !== undefined) {
+      return this.#refuse(message, halt)
+    }
+    if (this.isCheckpointDisputed) {
+      // Not even what was done is said: it would be one memory's word, and another's is that it is wrong.
+      return this.#refuse(message, "busy")
     }
     if (!this.#isWellFormed(message)) {
       return this.#refuse(message, "invalid")
@@ -1129,7 +1153,7 @@ export class Replica {
     }
     this.#isDraining = true
     for (let count = 0; count < this.#limits.pipeline_max; count += 1) {
-      if (!this.isPrimary || this.#requests.isEmpty() || !this.#pipelineHasRoom()) {
+      if (!this.isPrimary || this.isCheckpointDisputed || this.#requests.isEmpty() || !this.#pipelineHasRoom()) {
         break
       }
       const taken = this.#requests.take()
@@ -1177,7 +1201,9 @@ export class Replica {
       this.#routes.splice(index, 1)
       // Every command answers with a byte at least: a batch without any found its session evicted, and did nothing.
       const outcome = header.operation === Operation.batch && bytes === 0 ? "evicted" : "ok"
-      if (this.isPrimary) {
+      // While memories differ, what is prepared is still committed: who copied a later state has no word on this
+      // checkpoint, and gives it on the next. Nobody is told what came of it.
+      if (this.isPrimary && !this.isCheckpointDisputed) {
         this.#sendReply(route.from, header, outcome, bytes)
       }
     }
@@ -1278,8 +1304,9 @@ export class Replica {
     if (!this.isPrimary || this.#abdicated) {
       return "not_primary"
     }
-    if (this.#isStandbyMissing) {
-      return "standby_missing"
+    const halt = this.#halt()
+    if (halt !== undefined) {
+      return halt
     }
     if (!this.#machine.isReadOnlyBatch(message.body, 0, message.body.length)) {
       return "invalid"
@@ -1315,7 +1342,8 @@ export class Replica {
 
   /** A new primary's commit number may lie below an acknowledged op until all of its installed log is committed. */
   #mayServeReads(): boolean {
-    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing && !this.#isTorn
+    const isDoubtful = this.#isTorn || this.isCheckpointDisputed
+    return this.isPrimary && this.#commit >= this.#viewStartOp && !this.#isStandbyMissing && !isDoubtful
   }
 
   #serveReads(): void {
@@ -1339,8 +1367,16 @@ export class Replica {
     }
   }
 
+  /** Why this primary answers nobody, though no other could. */
+  #halt(): Halt | undefined {
+    if (this.#isStandbyMissing) {
+      return "standby_missing"
+    }
+    return this.#isMemoryDisputed ? "memory_disputed" : undefined
+  }
+
   /** Whoever waits at a replica that may not answer now is told why. */
-  #refuseWaiting(outcome: "not_primary" | "standby_missing" = "not_primary"): void {
+  #refuseWaiting(outcome: "not_primary" | Halt = "not_primary"): void {
     for (let taken = this.#requests.take(); taken !== undefined; taken = this.#requests.take()) {
       this.#refuse(taken.item, outcome)
     }
@@ -1948,7 +1984,7 @@ export class Replica {
       return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
     })
     // One that has another root is enough, seen or not: both wait for who can tell which of them is right.
-    const isUndecided = others.length >= this.#faults || this.#checkpoints.isDisputed(this.#peers)
+    const isUndecided = others.length >= this.#faults || this.isCheckpointDisputed
     return isUndecided && this.#faults > 0 && !this.#isConfirmed()
   }
 
@@ -1981,7 +2017,7 @@ export class Replica {
       // Still torn: another donor is asked, with the next tick.
       return
     }
-    const isArena = this.#machine.restored() && this.#machine.commit() === op
+    const isArena = this.#machine.restored() && this.#machine.commit() === op && this.#isConfigurationIntact()
     assert(isArena || !this.#isCertified({ op, root }), "replica: a certified arena is an arena at its op")
     if (!isArena) {
       // Nobody else has vouched for it: the donor's memory is wrong, and another is asked.
@@ -2158,6 +2194,9 @@ export class Replica {
     }
     if (!this.#isTorn && this.#checkpoints.isRefuted) {
       this.#convict("root", 0)
+    } else if (this.isPrimary) {
+      // What waited for the end of a dispute goes on.
+      this.#commitByQuorum()
     }
   }
 
@@ -2567,8 +2606,8 @@ export class Replica {
     const isAlone = voters.length === 1 && voters[0] === this.slot && standbys.length === 0
     const isWrongDrop = drops && !(this.#configuration.synchronous && isAlone)
     // A sole voter that dies before the change commits would seal this epoch and begin no other, though only one
-    // machine
-    // failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it can be.
+    // machine failed. Beside a synchronous standby either of the two can go on; and one voter alone is as few as it
+    // can be.
     const isUnbacked = voters.length === 1 && !synchronous
     const mayBeUnbacked = this.voters === 1 && voters[0] === this.slot
     if (
@@ -2585,6 +2624,8 @@ export class Replica {
       this.#commitByQuorum()
     } else if (this.#isStandbyMissing) {
       return { outcome: "standby_missing", slot: this.#configuration.standbys[0]?.slot ?? 0 }
+    } else if (this.isCheckpointDisputed) {
+      return { outcome: "memory_disputed", slot: 0 }
     }
     // Only after a commit of its own view's start is a primary's log the epoch's (rule 12's reason).
     if (!this.#hasControlSlot() || this.#commit < this.#viewStartOp || this.#change !== undefined) {
@@ -2626,6 +2667,11 @@ export class Replica {
       epoch_now: this.epoch,
       ...this.#envelope(),
     })
+  }
+
+  #isConfigurationIntact(): boolean {
+    const bytes = this.#machine.configuration()
+    return bytes.length === 0 || decodeConfiguration(bytes, this.#limits.slots_max) !== undefined
   }
 
   /** What was just committed or copied may end this epoch; acted upon when the event at hand is done. */
@@ -2960,6 +3006,7 @@ export class Replica {
       this.#askWhereabouts()
     }
     this.#tickImage()
+    this.#tickDispute()
     this.#tickStatus()
     this.#settle()
   }
@@ -3112,9 +3159,28 @@ export class Replica {
     }
   }
 
+  /** A dispute is over as soon as a third machine has said its root; while there is none, clients are told. */
+  #tickDispute(): void {
+    if (!this.isCheckpointDisputed) {
+      this.#disputedAt = Number.POSITIVE_INFINITY
+      this.#isMemoryDisputed = false
+      return
+    }
+    this.#disputedAt = Math.min(this.#disputedAt, this.#now)
+    if (!this.#isMemoryDisputed && this.#now - this.#disputedAt >= this.#process.abdicate_ms) {
+      this.#isMemoryDisputed = true
+      this.#refuseWaiting("memory_disputed")
+    }
+  }
+
   #tickPrimary(): void {
     if (this.#configuration.synchronous) {
       this.#tickSynchronous()
+    }
+    if (this.isCheckpointDisputed) {
+      // Another view's primary would be a side of it as well, or is none yet.
+      this.#preparedAt = this.#now
+      this.#confirmedAt = this.#now
     }
     // With one voter there is no other view to leave for.
     if (this.log.op === this.#commit || this.#faults === 0) {
@@ -3324,6 +3390,8 @@ export class Replica {
     this.#pacedAt = other.#pacedAt
     this.#dropsStandby = other.#dropsStandby
     this.#isStandbyMissing = other.#isStandbyMissing
+    this.#disputedAt = other.#disputedAt
+    this.#isMemoryDisputed = other.#isMemoryDisputed
     this.#round = other.#round
     this.#roundConfirmed = other.#roundConfirmed
     this.#viewStartOp = other.#viewStartOp
@@ -3419,6 +3487,8 @@ export class Replica {
     sink("pacedAt", since(this.#pacedAt))
     sink("dropsStandby", this.#dropsStandby)
     sink("isStandbyMissing", this.#isStandbyMissing)
+    sink("disputedAt", this.#disputedAt)
+    sink("isMemoryDisputed", this.#isMemoryDisputed)
     sink("round", this.#round)
     sink("roundConfirmed", this.#roundConfirmed)
     sink("viewStartOp", this.#viewStartOp)

@@ -152,6 +152,7 @@ const OUTCOME_CODES: Readonly<Record<RequestOutcome, number>> = {
   invalid: 5,
   stale: 6,
   standby_missing: 7,
+  memory_disputed: 8,
 }
 const OUTCOMES = byCode(OUTCOME_CODES)
 const CHANGE_OUTCOME_CODES: Readonly<Record<ReconfigureOutcome, number>> = {
@@ -162,6 +163,7 @@ const CHANGE_OUTCOME_CODES: Readonly<Record<ReconfigureOutcome, number>> = {
   invalid: 5,
   not_warm: 6,
   standby_missing: 7,
+  memory_disputed: 8,
 }
 const CHANGE_OUTCOMES = byCode(CHANGE_OUTCOME_CODES)
 

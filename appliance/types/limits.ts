@@ -86,7 +86,7 @@ export const CLUSTER_LIMITS: ClusterLimits = {
   events_max: 4096,
   exports_max: 256,
   kv_entries_max: 131_072,
-  kv_slab_bytes: 48 * MIB,
+  kv_slab_bytes: 49 * MIB,
   key_bytes_max: 256,
   value_bytes_max: 64 * KIB,
   pulse_keys_max: 1024,

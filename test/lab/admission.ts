@@ -5,6 +5,7 @@
  * Plane: control.
  */
 import { createHmac } from "node:crypto"
+import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
 import { makeKey } from "../../appliance/keys/key_pair.ts"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { joinText } from "../../pxe/pool/tickets.ts"
@@ -252,17 +253,9 @@ class AdmissionPlay {
     return (await this.#statusOf(machine))?.links.links_cut
   }
 
-  /** What the machine says of itself, asked as the operator. */
-  async #statusOf(machine: LabMachine): Promise<MachineView | undefined> {
+  async #statusOf(machine: LabMachine): Promise<StatusDocument | undefined> {
     const address = this.#of(machine)?.announce?.address
-    if (address === undefined) {
-      return undefined
-    }
-    const args = ["status", "-o", "json", "--endpoint", `https://${address}:7443`]
-    const answered = await this.#options.operator.run(args)
-    // A machine whose cluster is not healthy answers too, with another exit code.
-    const text = answered.ok ? answered.value : answered.error.message
-    return answered.ok ? parseView(text) : undefined
+    return address === undefined ? undefined : await this.#options.operator.status(address)
   }
 
   #say(what: string): void {
@@ -270,21 +263,6 @@ class AdmissionPlay {
     this.#report.timeline.push({ ms, what })
     this.#options.say(`${(ms / 1000).toFixed(1).padStart(6)} s  ${what}`)
   }
-}
-
-type MachineView = {
-  readonly cluster: { readonly is_healthy: boolean; readonly voters_live: number }
-  readonly links: {
-    readonly links_cut: number
-    readonly hellos_refused_by: { readonly expelled: number }
-    readonly handshakes_refused_by: { readonly expelled: number }
-  }
-}
-
-function parseView(text: string): MachineView | undefined {
-  const value: unknown = JSON.parse(text)
-  // Proof: the command of this very checkout wrote it, and its document has these fields.
-  return typeof value === "object" && value !== null && "links" in value ? (value as MachineView) : undefined
 }
 
 /** As a program would that has read the machine's archive on its way: the word with which it is turned away. */

@@ -39,6 +39,15 @@ export const KVM_TRY_MS = 5_000
 /** Values that the scene writes before the first failure, and again between the two. */
 export const WRITES_FIRST = 1_200
 export const WRITES_SECOND = 300
+/** Values of LARGE_VALUE_BYTES that make up most of the state: 42 MiB of the 49 that the smallest size has room for. */
+export const LARGE_VALUES = 2_900
+export const LARGE_VALUE_BYTES = 15_000
+/** Every so-manieth of them is read back each time: under emulation reading all takes longer than all the rest. */
+export const LARGE_READ_EVERY = 10
+/** From a flipped bit to the machine's word that it has copied the page anew: a round of the scrub, and room. */
+export const REPAIR_MS = 60_000
+/** Of a machine's memory at a time. */
+export const MEMORY_CHUNK_BYTES = 16 * 1024 * 1024
 /** Commands that one connection has under way. */
 export const PIPELINE = 50
 export const CLIENT_CONNECT_MS = 3_000

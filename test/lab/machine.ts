@@ -3,12 +3,24 @@
  * Plane: control.
  */
 import { spawn } from "node:child_process"
-import { copyFileSync, existsSync, readFileSync, rmSync, statSync } from "node:fs"
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs"
 import { join } from "node:path"
 import { ok, type Result } from "../../appliance/types/result.ts"
 import { Child, type LabError } from "./host.ts"
 import { createTap } from "./lan.ts"
-import { CONSOLE_BYTES_MAX, KVM_TRY_MS } from "./limits.ts"
+import { CONSOLE_BYTES_MAX, KVM_TRY_MS, MEMORY_CHUNK_BYTES } from "./limits.ts"
 
 /** iPXE's ROM under SeaBIOS, or OVMF's own PXE client, which has a driver for virtio but none for e1000. */
 export type MachineKind = "bios-e1000" | "bios-virtio" | "uefi-virtio"
@@ -100,6 +112,42 @@ export class LabMachine {
     await this.#child?.kill()
   }
 
+  /**
+   * One bit flips in each place of the machine's memory where `text` stands, as a weak cell's would: behind the back of
+   * all that runs in it. How many places there were.
+   */
+  flipBits(text: string): number {
+    const file = this.#memoryFile()
+    if (file === undefined) {
+      return 0
+    }
+    const memory = openSync(file, "r+")
+    const chunk = Buffer.alloc(MEMORY_CHUNK_BYTES + text.length)
+    let places = 0
+    for (let start = 0; ; start += MEMORY_CHUNK_BYTES) {
+      const bytes = readSync(memory, chunk, 0, chunk.length, start)
+      // A place that lies across two chunks is whole in the first, since that is longer by the text's length.
+      const read = chunk.subarray(0, bytes)
+      for (let at = read.indexOf(text); at >= 0 && at < MEMORY_CHUNK_BYTES; at = read.indexOf(text, at + 1)) {
+        writeSync(memory, Buffer.from([(read[at] ?? 0) ^ 1]), 0, 1, start + at)
+        places += 1
+      }
+      if (bytes < chunk.length) {
+        break
+      }
+    }
+    closeSync(memory)
+    return places
+  }
+
+  /** QEMU keeps the machine's memory in a file without a name. */
+  #memoryFile(): string | undefined {
+    const directory = `/proc/${this.#child?.pid}/fd`
+    return readdirSync(directory)
+      .map((name) => join(directory, name))
+      .find(isMemory)
+  }
+
   /** What the machine wrote on its serial console since it was powered on last, from the end. */
   consoleText(): string {
     const file = this.#consoleFile()
@@ -125,17 +173,18 @@ export class LabMachine {
     return [
       QEMU,
       ...(acceleration === "kvm" ? ["-accel", "kvm", "-cpu", "host"] : ["-accel", "tcg,thread=multi", "-cpu", "EPYC"]),
+      ...["-object", `memory-backend-memfd,id=memory,size=${memoryMib}M,share=on`],
       ...["-smp", "1", "-m", String(memoryMib), "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"],
       ...["-serial", `file:${this.#consoleFile()}`, "-uuid", `4d616e64-616c-4100-8000-0000000000${id}`],
       ...["-smbios", `type=1,manufacturer=Mandala,product=lab,serial=LAB-${id}`],
       ...(isUEFI
         ? [
-            ...["-machine", "q35"],
+            ...["-machine", "q35,memory-backend=memory"],
             ...["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF_CODE}`],
             ...["-drive", `if=pflash,format=raw,unit=1,file=${this.#varsFile()}`],
             ...["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no"],
           ]
-        : ["-machine", "pc"]),
+        : ["-machine", "pc,memory-backend=memory"]),
       ...["-netdev", `tap,id=n0,ifname=${this.#tap()},script=no,downscript=no`, "-device", device],
       ...["-device", "virtio-rng-pci"],
     ]
@@ -155,6 +204,15 @@ export class LabMachine {
 
   #qemuLog(): string {
     return join(this.#options.directory, `${this.name}.qemu.log`)
+  }
+}
+
+function isMemory(file: string): boolean {
+  try {
+    return readlinkSync(file).includes("memory-backend-memfd")
+  } catch {
+    // Closed since its directory was read.
+    return false
   }
 }
 

@@ -1,9 +1,13 @@
 /** What the lab's operator types: `mandala` commands, with the keys that the boot server made for them. Plane: control. */
 import { spawn } from "node:child_process"
 import { join, resolve } from "node:path"
+import { chooseContext, type Context } from "../../appliance/cli/config_store.ts"
+import { API_PORT } from "../../appliance/cli/limits.ts"
+import { openRequest } from "../../appliance/cli/transport.ts"
+import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { type LabError, labError } from "./host.ts"
-import { COMMAND_MS } from "./limits.ts"
+import { COMMAND_MS, HTTP_TIMEOUT_MS } from "./limits.ts"
 
 const MAIN = resolve(import.meta.dirname, "../../appliance/main.ts")
 
@@ -14,9 +18,33 @@ export function operatorEnvironment(directory: string): NodeJS.ProcessEnv {
 
 export class Operator {
   readonly #environment: NodeJS.ProcessEnv
+  #context: Context | undefined
 
   constructor(directory: string) {
     this.#environment = operatorEnvironment(directory)
+  }
+
+  /** What a machine says of itself, asked with the operator's key; undefined when it does not answer. */
+  async status(address: string): Promise<StatusDocument | undefined> {
+    if (this.#context === undefined) {
+      const chosen = chooseContext(undefined, this.#environment)
+      this.#context = chosen.ok ? chosen.value : undefined
+    }
+    const url = new URL(`https://${address}:${API_PORT}/v1/status`)
+    const signal = AbortSignal.timeout(HTTP_TIMEOUT_MS)
+    try {
+      const asked = { url, method: "GET", body: undefined, credentials: this.#context, signal } as const
+      const response = await openRequest(asked)
+      let text = ""
+      for await (const chunk of response.setEncoding("utf8")) {
+        text += String(chunk)
+      }
+      // Proof: a machine of this very checkout answered, and it writes exactly this type.
+      return response.statusCode === 200 ? (JSON.parse(text) as StatusDocument) : undefined
+    } catch {
+      // Not up yet, or no longer: the caller asks again, a bounded number of times.
+      return undefined
+    }
   }
 
   /** One command; what it printed. `input` is what is typed into it. */

@@ -9,8 +9,11 @@ import { LAN } from "./lan.ts"
 import {
   FAILOVER_MS,
   JOIN_MS,
+  LARGE_VALUE_BYTES,
+  LARGE_VALUES,
   POLL_MS,
   PROGRESS_MS,
+  REPAIR_MS,
   SEEN_MS,
   SETTLE_MS,
   WRITES_FIRST,
@@ -62,10 +65,26 @@ export type SceneReport = {
   wrong_answers: number
   failover_ms: number | null
   recovery_ms: number | null
+  /** What the machines hold when the primary is lost: the arena, and the bytes of it that are in use. */
+  state: { readonly arena_bytes: number; readonly values_bytes: number } | null
+  memory_fault: MemoryFaultReport | null
   steps: { readonly step: string; readonly ms: number }[]
   failed_step: string | null
   failure: string | null
   ok: boolean
+}
+
+/** A bit that was flipped in a live machine's memory, and what the machine said of it. */
+export type MemoryFaultReport = {
+  readonly machine: string
+  /** Where the value stood in all of the machine's memory: in its arena, and where copies of it were forgotten. */
+  readonly places: number
+  readonly kind: string
+  readonly page: number | null
+  readonly table: string | null
+  readonly found_ms: number
+  /** Until it had copied the page, and was a member as before. */
+  readonly repaired_ms: number
 }
 
 export type SceneOptions = {
@@ -118,6 +137,8 @@ class Scene {
       wrong_answers: 0,
       failover_ms: null,
       recovery_ms: null,
+      state: null,
+      memory_fault: null,
       steps: [],
       failed_step: null,
       failure: null,
@@ -145,8 +166,10 @@ class Scene {
       ["power on, boot, join", () => this.#bootAll()],
       ["set a password", () => this.#setPassword()],
       ["write and read", () => this.#writeAndRead()],
+      ["fill the state", () => this.#fill()],
       ["lose the primary", () => this.#loseThePrimary()],
       ["bring it back", () => this.#bringBack()],
+      ["flip a bit in a machine's memory", () => this.#flipBit()],
       ["lose another, read through the recovered one", () => this.#loseAnother()],
     ]
     this.#say(`scene: ${machines.length} machines of ${this.#options.memoryMib} MiB, ${this.#options.acceleration}`)
@@ -243,6 +266,66 @@ class Scene {
       return err(labError("write", `only ${this.#values.count} of ${WRITES_FIRST} writes were acknowledged`))
     }
     return this.#verify(second)
+  }
+
+  async #fill(): Promise<Result<null, LabError>> {
+    const [first, second] = this.#backups()
+    if (first === undefined || second === undefined) {
+      return err(labError("fill", "there are no two machines beside the primary"))
+    }
+    const counts = await this.#values.write(first, LARGE_VALUES, LARGE_VALUE_BYTES)
+    this.#countWrites(counts)
+    if (counts.acknowledged < LARGE_VALUES) {
+      const text = `${counts.acknowledged} of ${LARGE_VALUES} large values were acknowledged`
+      return err(labError("fill", `only ${text}`))
+    }
+    const status = await this.#options.operator.status(second)
+    const valuesBytes = LARGE_VALUES * LARGE_VALUE_BYTES
+    this.#report.state = { arena_bytes: status?.arena.bytes ?? 0, values_bytes: valuesBytes }
+    this.#say(`       ${mebibytes(valuesBytes)} of values in an arena of ${mebibytes(status?.arena.bytes ?? 0)}`)
+    return this.#verify(second)
+  }
+
+  async #flipBit(): Promise<Result<null, LabError>> {
+    const machine = this.#members().find((member) => member !== this.#primaryMachine() && member !== this.#lost)
+    if (machine === undefined) {
+      return err(labError("flip", "there is no backup that was never lost"))
+    }
+    const address = this.#addressOf(machine)
+    const places = machine.flipBits(this.#values.oldest)
+    const flippedAt = Date.now()
+    if (places === 0) {
+      return err(labError("flip", `the oldest value is not in the memory of ${machine.name}`))
+    }
+    this.#say(`flipped a bit of the oldest value in the memory of ${machine.name} (${machine.kind}), ${places} times`)
+    let foundMs: number | undefined
+    const repaired = await this.#waitFor(`${machine.name} finds it and copies the page`, REPAIR_MS, async () => {
+      const status = await this.#options.operator.status(address)
+      if (status === undefined || status.memory.faults === 0) {
+        return false
+      }
+      foundMs ??= Date.now() - flippedAt
+      return status.machine.status === "normal" && !status.checkpoint.is_torn
+    })
+    const fault = (await this.#options.operator.status(address))?.memory.last_fault ?? null
+    if (!repaired.ok || fault === null) {
+      return repaired.ok ? err(labError("flip", "the machine does not say what it found")) : repaired
+    }
+    const { kind, page, table } = fault
+    const repairedMs = Date.now() - flippedAt
+    this.#report.memory_fault = {
+      machine: machine.name,
+      places,
+      kind,
+      page,
+      table,
+      found_ms: foundMs ?? repairedMs,
+      repaired_ms: repairedMs,
+    }
+    this.#say(
+      `       found in page ${page} (${table}) after ${seconds(foundMs ?? 0)}, sound after ${seconds(repairedMs)}`,
+    )
+    return this.#verify(address)
   }
 
   async #loseThePrimary(): Promise<Result<null, LabError>> {
@@ -456,6 +539,10 @@ class Scene {
   #say(text: string): void {
     this.#options.table.say(text)
   }
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`
 }
 
 function seconds(ms: number): string {

@@ -429,6 +429,12 @@ function summary(
       `${report.writes_refused} refused`,
     `${report.reads_verified} reads verified, ${report.wrong_answers} wrong, ${report.reads_failed} without an answer`,
     `failover ${inSeconds(report.failover_ms)}, recovery ${inSeconds(report.recovery_ms)} from power-on`,
+    ...(report.memory_fault === null
+      ? []
+      : [
+          `a flipped bit was found after ${inSeconds(report.memory_fault.found_ms)} and mended after ` +
+            inSeconds(report.memory_fault.repaired_ms),
+        ]),
   ]
   if (report.ok) {
     return [...counts, "scene: ok"].join("\n")

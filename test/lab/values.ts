@@ -5,12 +5,13 @@
  */
 import { randomBytes } from "node:crypto"
 import { Redis } from "ioredis"
-import { CLIENT_COMMAND_MS, CLIENT_CONNECT_MS, PIPELINE } from "./limits.ts"
+import { CLIENT_COMMAND_MS, CLIENT_CONNECT_MS, LARGE_READ_EVERY, PIPELINE } from "./limits.ts"
 
 export type WriteCounts = { acknowledged: number; unknown: number; refused: number }
 export type ReadCounts = { verified: number; wrong: number; failed: number }
 
 const DATA_PORT = 6379
+const SMALL_BYTES = 32
 
 /** What was acknowledged, by key. */
 export class Values {
@@ -24,25 +25,34 @@ export class Values {
     return this.#values.size
   }
 
-  /** Writes `count` new values through one machine. */
-  async write(address: string, count: number): Promise<WriteCounts> {
+  /** The value that was acknowledged before all others: where it lies in a machine's memory, nothing else is new. */
+  get oldest(): string {
+    return [...this.#values.values()][0] ?? ""
+  }
+
+  /** Writes `count` new values of so many bytes through one machine. */
+  async write(address: string, count: number, bytes = SMALL_BYTES): Promise<WriteCounts> {
     const counts = { acknowledged: 0, unknown: 0, refused: 0 }
     const client = await connect(address, this.password)
     if (client === undefined) {
       return { ...counts, refused: count }
     }
     for (let written = 0; written < count; written += PIPELINE) {
-      await this.#writeSome(client, Math.min(PIPELINE, count - written), counts)
+      await this.#writeSome(client, { count: Math.min(PIPELINE, count - written), bytes }, counts)
     }
     client.disconnect()
     return counts
   }
 
-  async #writeSome(client: Redis, count: number, counts: WriteCounts): Promise<void> {
+  async #writeSome(
+    client: Redis,
+    what: { readonly count: number; readonly bytes: number },
+    counts: WriteCounts,
+  ): Promise<void> {
     const pairs: (readonly [string, string])[] = []
-    for (let index = 0; index < count; index += 1) {
+    for (let index = 0; index < what.count; index += 1) {
       this.#next += 1
-      pairs.push([`${this.#run}:${this.#next}`, randomBytes(24).toString("base64url")])
+      pairs.push([`${this.#run}:${this.#next}`, randomBytes((what.bytes * 3) / 4).toString("base64url")])
     }
     const answers = await Promise.allSettled(pairs.map(([key, value]) => client.set(key, value)))
     for (const [index, answer] of answers.entries()) {
@@ -66,14 +76,16 @@ export class Values {
     return answer === "PONG"
   }
 
-  /** Reads everything that was ever acknowledged through one machine and compares. */
+  /** Reads through one machine what was ever acknowledged, but of the large values a part, and compares. */
   async verify(address: string): Promise<ReadCounts> {
     const counts = { verified: 0, wrong: 0, failed: 0 }
     const client = await connect(address, this.password)
     if (client === undefined) {
       return { ...counts, failed: this.#values.size }
     }
-    const pairs = [...this.#values]
+    const pairs = [...this.#values].filter(
+      ([, value], index) => value.length === SMALL_BYTES || index % LARGE_READ_EVERY === 0,
+    )
     for (let read = 0; read < pairs.length; read += PIPELINE) {
       const some = pairs.slice(read, read + PIPELINE)
       const answers = await Promise.allSettled(some.map(([key]) => client.get(key)))

@@ -412,7 +412,24 @@ export const MUTANTS: readonly Mutant[] = [
         '      this.#abdicated = true\n      this.#refuseWaiting()\n    } else if (this.#status === "normal") {\n',
         '      this.#abdicated = true\n    } else if (this.#status === "normal") {\n',
       ),
-      one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n"),
+      one("const isDoubtful = this.#isTorn || this.", "const isDoubtful = this."),
+    ],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "disputed_answers_writes",
+    what: "a primary whose memory another contradicts answers writes (rule 22b)",
+    patches: [one("if (this.isPrimary && !this.isCheckpointDisputed) {", "if (this.isPrimary) {")],
+    quick: "scripted",
+    isOfCheckpoints: true,
+  },
+  {
+    name: "disputed_answers_reads",
+    what: "a primary whose memory another contradicts answers reads (rule 22b)",
+    patches: [
+      one("const isDoubtful = this.#isTorn || this.isCheckpointDisputed", "const isDoubtful = this.#isTorn"),
+      one('return this.#isMemoryDisputed ? "memory_disputed" : undefined', "return undefined"),
     ],
     quick: "scripted",
     isOfCheckpoints: true,
@@ -536,7 +553,7 @@ export const EQUIVALENTS: readonly Mutant[] = [
     // Reads wait at a primary only. Whoever is convicted as one refuses those that wait, has abdicated, and refuses
     // those that come; in every other status it is no primary. So there is no read that this look could hold back.
     what: "reads are served without asking whether the arena is believed (rule 22c)",
-    patches: [one(" && !this.#isStandbyMissing && !this.#isTorn\n", " && !this.#isStandbyMissing\n")],
+    patches: [one("const isDoubtful = this.#isTorn || this.", "const isDoubtful = this.")],
     quick: "scripted",
   },
 ]

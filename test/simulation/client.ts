@@ -257,6 +257,7 @@ export class SimulatedClient {
         return
       case "busy":
       case "standby_missing":
+      case "memory_disputed":
         this.#askedAt = now - retryMs + 50
         // The next tick goes one further: to this one again.
         this.#target = (this.#target + slots - 1) % slots

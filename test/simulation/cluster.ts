@@ -367,7 +367,7 @@ export class Cluster {
     if (core.includes(primary)) {
       return false
     }
-    const isOut = this.network.isCut(primary, slot) || this.network.isCut(slot, primary)
+    const isOut = this.network.isImpassable(primary, slot) || this.network.isImpassable(slot, primary)
     this.outOfReach = isOut ? slot : this.outOfReach
     return isOut
   }

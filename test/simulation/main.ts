@@ -177,7 +177,8 @@ function explain(failed: SimulationResult, args: Arguments): Failure {
   const shortest = args.shrinks ? shrink(failed, (eventsMax) => simulate({ ...options, eventsMax })) : failed
   const voters = args.voters === undefined ? "" : ` --voters ${args.voters}`
   const faulty = args.memoryFaults ? " --memory-faults" : ""
-  const replay = `npm run simulate -- --seed ${seed} --mode ${mode}${voters}${faulty} --events ${shortest.events} --trace`
+  const which = `--seed ${seed} --mode ${mode}${voters}${faulty} --events ${shortest.events}`
+  const replay = `npm run simulate -- ${which} --trace`
   const commit = gitCommit()
   const lines = [
     `seed ${seed} failed at commit ${commit}, ${mode}, ${failed.voters} voters, at event ${failed.events}:`,

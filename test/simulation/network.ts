@@ -123,8 +123,10 @@ export class Network {
     this.#cut[link.from * this.#slots + link.to] = cut ? 1 : 0
   }
 
-  isCut(from: number, to: number): boolean {
-    return this.#cut[from * this.#slots + to] === 1
+  /** Some kind of message may never arrive over it: all of them, or the second of two that are always sent together. */
+  isImpassable(from: number, to: number): boolean {
+    const link = from * this.#slots + to
+    return this.#cut[link] === 1 || (this.#capacity[link] ?? 0) > 0
   }
 
   /** Nothing arrives over the link until then; after that everything does. */

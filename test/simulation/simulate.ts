@@ -39,9 +39,9 @@ export type SimulationOptions = {
 
 /**
  * Why a run may end without the convergence of every member of its core: nobody's, for there is no majority; or without
- * one that is cut off from the primary, which is outside the core. With flipped bits: the only state that a machine could
- * copy for long was a wrong one, and it had no means to know; or one machine says so, another otherwise, and nobody else
- * has a state.
+ * one that is cut off from the primary, which is outside the core. With flipped bits: the only state that a machine
+ * could copy for long was a wrong one, and it had no means to know; or one machine says so, another otherwise, and
+ * nobody else has a state.
  */
 export type Excuse = "majority_lost" | "primary_out_of_reach" | "only_copy_wrong" | "nobody_can_tell"
 

@@ -8,7 +8,7 @@ import type { Redis } from "ioredis"
 import { afterEach, expect, test } from "vitest"
 import type { MemberDocument, StatusDocument } from "../../appliance/gateway/status_document.ts"
 import {
-  ask,
+  askHTTP,
   boot,
   cleanUp,
   type Cluster,
@@ -348,7 +348,7 @@ test(
     // The old voter is switched on again: blank, of the generation before, and heard by nobody.
     const back = boot(cluster, 0, { formation_token: "" })
     await until(async () => {
-      const text = (await ask(back, "/metrics"))?.text ?? ""
+      const text = (await askHTTP(back, "/metrics"))?.text ?? ""
       return /mandala_hellos_declined_total\{kind="wrong_generation"\} [1-9]/.test(text)
     }, "its greeting is turned away by name")
     expect((await statusOf(back))?.machine.status).toBe("recovering")

@@ -118,7 +118,12 @@ export async function describeCluster(options: {
 }
 
 /** A machine that has just booted: an empty run directory, and node.json as its boot server would write it. */
-export function boot(cluster: Cluster, slot: number, change: Readonly<Record<string, unknown>> = {}): Machine {
+export function boot(
+  cluster: Cluster,
+  slot: number,
+  change: Readonly<Record<string, unknown>> = {},
+  hooks: readonly string[] = [],
+): Machine {
   const directory = newDirectory()
   const file = join(directory, "node.json")
   writeFileSync(file, JSON.stringify({ ...cluster.node, slot, machine: `machine-${slot}`, ...change }))
@@ -126,17 +131,25 @@ export function boot(cluster: Cluster, slot: number, change: Readonly<Record<str
   assert(keys !== undefined, "process cluster: a slot has keys")
   assert(writeKeyFile(join(directory, "link.json"), { schema: 1, ...keys }).ok, "process cluster: keys are kept")
   const ports = cluster.ports[slot] ?? { replica: 0, data: 0, api: 0 }
-  return start(ports, ["--node", file, "--run-directory", directory], cluster.credentials)
+  return start(ports, ["--node", file, "--run-directory", directory], { credentials: cluster.credentials, hooks })
 }
 
-export function start(ports: Ports, more: readonly string[], credentials?: Credentials): Machine {
-  const args = [MAIN, "appliance", "--bind", "127.0.0.1", "--advertise", "127.0.0.1"]
+/** `hooks` are modules that the process loads before the appliance, and that may be asked by messages. */
+export function start(
+  ports: Ports,
+  more: readonly string[],
+  options: { readonly credentials?: Credentials; readonly hooks?: readonly string[] } = {},
+): Machine {
+  const { credentials, hooks = [] } = options
+  const imports = hooks.flatMap((hook) => ["--import", hook])
+  const args = [...imports, MAIN, "appliance", "--bind", "127.0.0.1", "--advertise", "127.0.0.1"]
   args.push("--replica-port", String(ports.replica), "--data-port", String(ports.data), "--api-port", String(ports.api))
-  const child = spawn(process.execPath, [...args, ...more], { stdio: ["ignore", "pipe", "pipe"] })
+  const ipc = hooks.length > 0 ? (["ipc"] as const) : []
+  const child = spawn(process.execPath, [...args, ...more], { stdio: ["ignore", "pipe", "pipe", ...ipc] })
   let output = ""
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8")
-    stream.on("data", (text: string) => {
+    stream?.setEncoding("utf8")
+    stream?.on("data", (text: string) => {
       output += text
     })
   }
@@ -156,7 +169,7 @@ export function endpointOf(machine: Machine): string {
 }
 
 /** What the machine answers to a GET; undefined when it doesn't. */
-export async function ask(
+export async function askHTTP(
   machine: Machine,
   path: string,
 ): Promise<{ readonly status: number; readonly text: string } | undefined> {
@@ -177,7 +190,7 @@ export async function ask(
 }
 
 export async function statusOf(machine: Machine): Promise<StatusDocument | undefined> {
-  const answer = await ask(machine, "/v1/status")
+  const answer = await askHTTP(machine, "/v1/status")
   if (answer?.status !== 200) {
     return undefined
   }

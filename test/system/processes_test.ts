@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, expect, test } from "vitest"
 import {
-  ask,
+  askHTTP,
   boot,
   cleanUp,
   clientOf,
@@ -135,7 +135,7 @@ test(
       "ALARM     quorum margin 0: 2 of 3 voters live; the loss of one more stops the cluster",
     )
     expect(status.code).toBe(0)
-    const metrics = (await ask(third, "/metrics"))?.text
+    const metrics = (await askHTTP(third, "/metrics"))?.text
     expect(metrics).toContain("\nmandala_quorum_margin 0\n")
     expect(metrics).toContain('\nmandala_alarm{kind="quorum_margin_0"} 1\n')
     expect(await writer.info("replication")).toMatch(/alarms:quorum_margin_0\r\n/)
@@ -150,7 +150,7 @@ test(
     expect(read).toMatch(/CLUSTERDOWN quorum_lost: .*no answer is given from the past; see 'mandala salvage'/)
     expect(await writer.set("never", "1").catch(String)).toMatch(/CLUSTERDOWN quorum_lost: .*was not applied/)
     expect(performance.now() - since).toBeLessThan(1_000)
-    const machines = await ask(third, "/v1/machines")
+    const machines = await askHTTP(third, "/v1/machines")
     expect([machines?.status, JSON.parse(machines?.text ?? "")]).toMatchObject([
       503,
       { error: { kind: "quorum_lost" } },
@@ -225,7 +225,7 @@ test(
     const [first] = booted
     expect(first).toBeDefined()
     await until(async () => {
-      const text = (first && (await ask(first, "/v1/machines")))?.text ?? ""
+      const text = (first && (await askHTTP(first, "/v1/machines")))?.text ?? ""
       return [0, 1, 2].every((slot) => text.includes(`machine-${slot}`))
     }, "all three are in the table")
   },

@@ -1,4 +1,7 @@
-/** `npm run bench:state`: measures what the state in memory costs, in rounds, and prints what came of it. Plane: control. */
+/**
+ * `npm run bench:state`: measures what the state in memory costs, in rounds, and prints what came of it.
+ * Plane: control.
+ */
 import { resolve } from "node:path"
 import { Figures, makeReport, textOfReport } from "../report.ts"
 import { type Measurement, type Options, readOptions, USAGE } from "./options.ts"

@@ -22,7 +22,9 @@ export type StateReport = {
   /** Images of which at least one piece was taken, and pages that came. */
   readonly images: number
   readonly pages_received: number
-  /** Since the last such question: the longest stretch without a look at the clock, by the wall and by the processor. */
+  /**
+   * Since the last such question: the longest stretch without a look at the clock, by the wall and by the processor.
+   */
   readonly pause_ms_max: number
   readonly pause_cpu_ms_max: number
   /** Milliseconds since the process started that went into … */
@@ -59,7 +61,8 @@ function cpuMs(): number {
   return (user + system) / 1_000
 }
 
-// ---------------------------------------------------------------- one event: from its first byte, or tick, to its writes
+// ---------------------------------------------------------------- one event: from its first byte, or tick, to its
+// writes
 
 function beginStep(): void {
   if (stepAt < 0) {

@@ -53,6 +53,7 @@ const outcome = fc.constantFrom(
   "invalid" as const,
   "stale" as const,
   "standby_missing" as const,
+  "memory_disputed" as const,
 )
 const slot = fc.nat({ max: LIMITS.slots_max - 1 })
 const configuration = fc
@@ -159,6 +160,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
       "invalid" as const,
       "not_warm" as const,
       "standby_missing" as const,
+      "memory_disputed" as const,
     ),
     slot,
     epoch_now: u32,

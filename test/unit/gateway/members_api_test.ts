@@ -57,6 +57,7 @@ test.each([
   ["invalid", 400],
   ["not_warm", 409],
   ["standby_missing", 409],
+  ["memory_disputed", 409],
   ["unknown", 504],
   ["no_primary", 503],
 ] as const)("%s is refused with what to do", async (kind, status) => {

@@ -3,7 +3,14 @@ import { beforeEach, expect, test } from "vitest"
 import { QuorumWatch, type QuorumSight } from "../../../appliance/orchestration/quorum_watch.ts"
 
 const GRACE_MS = 750
-const WELL: QuorumSight = { voters: 3, live: 3, copies: 3, isStandbyMissing: false, isMember: true }
+const WELL: QuorumSight = {
+  voters: 3,
+  live: 3,
+  copies: 3,
+  isStandbyMissing: false,
+  isMemoryDisputed: false,
+  isMember: true,
+}
 
 let lines: string[] = []
 let watch: QuorumWatch
@@ -74,7 +81,14 @@ test("who has just become a member waits to hear the others say that they are", 
 })
 
 test("one voter: the margin is 0 and there is one copy, both said; a silent standby is an outage at once", () => {
-  const one: QuorumSight = { voters: 1, live: 1, copies: 1, isStandbyMissing: false, isMember: true }
+  const one: QuorumSight = {
+    voters: 1,
+    live: 1,
+    copies: 1,
+    isStandbyMissing: false,
+    isMemoryDisputed: false,
+    isMember: true,
+  }
   watch.observe(0, one)
   expect([watch.margin, kinds(), watch.outage]).toEqual([0, ["quorum_margin_0", "copies_1"], undefined])
   watch.observe(10, { ...one, copies: 2 })
@@ -82,4 +96,12 @@ test("one voter: the margin is 0 and there is one copy, both said; a silent stan
   watch.observe(20, { ...one, isStandbyMissing: true })
   expect(watch.outage?.kind).toBe("standby_missing")
   expect(kinds()).toEqual(["quorum_margin_0", "standby_missing", "copies_1"])
+})
+
+test("memories that differ are an outage at once, with what to do", () => {
+  watch.observe(0, { ...WELL, live: 2, copies: 2, isMemoryDisputed: true })
+  expect(watch.outage?.kind).toBe("memory_disputed")
+  expect(kinds()).toEqual(["quorum_margin_0", "memory_disputed"])
+  watch.observe(10, WELL)
+  expect(watch.outage).toBeUndefined()
 })

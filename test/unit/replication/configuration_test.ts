@@ -1,4 +1,5 @@
 /** Who a cluster may consist of, and the bytes that say so. Plane: control. */
+import { crc32 as zlibCRC32 } from "node:zlib"
 import { describe, expect, test } from "vitest"
 import {
   type Configuration,
@@ -30,7 +31,10 @@ function fault(voters: number[], standbys: number[] = [], synchronous = false): 
 describe("bytes", () => {
   test("field by field", () => {
     const hex = Buffer.from(encodeConfiguration(PAIR)).toString("hex")
-    expect(hex).toBe("02000000" + "03000000" + "0500000001000000" + "09000000" + "010101" + "04feffffff" + "0107000000")
+    const fields = "02000000" + "03000000" + "0500000001000000" + "09000000" + "010101" + "04feffffff" + "0107000000"
+    const checksum = Buffer.alloc(4)
+    checksum.writeUInt32LE(zlibCRC32(Buffer.from(fields, "hex")))
+    expect(hex).toBe(fields + checksum.toString("hex"))
     expect(decodeConfiguration(encodeConfiguration(PAIR), SLOTS)).toEqual(PAIR)
   })
 
@@ -57,7 +61,18 @@ describe("bytes", () => {
     ] as const) {
       const forged = bytes.slice()
       forged[offset] = value
+      const end = forged.length - 4
+      new DataView(forged.buffer).setUint32(end, zlibCRC32(forged.subarray(0, end)), true)
       expect(decodeConfiguration(forged, SLOTS), `offset ${offset}`).toBeUndefined()
+    }
+  })
+
+  test("a flipped bit is seen, wherever it is", () => {
+    const bytes = encodeConfiguration(PAIR)
+    for (let bit = 0; bit < 8 * bytes.length; bit += 1) {
+      const flipped = bytes.slice()
+      flipped[bit >>> 3] = (flipped[bit >>> 3] ?? 0) ^ (1 << (bit & 7))
+      expect(decodeConfiguration(flipped, SLOTS), `bit ${bit}`).toBeUndefined()
     }
   })
 })

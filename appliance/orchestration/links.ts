@@ -1,7 +1,8 @@
 /**
  * The links between replicas: two connections a pair, of TLS 1.3 unless told otherwise, and each replica dials the one
  * that it reads, because only a dialled socket can read into a static buffer (`onread`). The dialler says hello, the
- * acceptor answers and then writes frames. Nothing that a peer sends, or does not send, can stop the process or make it hold more than its buffers.
+ * acceptor answers and then writes frames. Nothing that a peer sends, or does not send, can stop the process or make
+ * it hold more than its buffers.
  *
  * A message that finds no link or no room is dropped and counted: the protocol repeats what matters. Plane: control.
  */

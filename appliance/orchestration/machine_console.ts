@@ -30,7 +30,8 @@ export function consoleLine({ info, address, clusterID }: ConsoleLineOptions): s
   const whole = is_torn ? `, state not whole: ${what}` : ""
   const insecure = info.link_security === "insecure" ? ", links INSECURE" : ""
   const alarms = info.alarms.map(({ text }) => `mandala: ALARM: ${text}\n`)
-  return `mandala: ${place}: ${role}, ${state}, quorum margin ${info.quorum_margin}${whole}${insecure}\n${alarms.join("")}`
+  const margin = `quorum margin ${info.quorum_margin}`
+  return `mandala: ${place}: ${role}, ${state}, ${margin}${whole}${insecure}\n${alarms.join("")}`
 }
 
 export class MachineConsole {

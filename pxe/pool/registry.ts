@@ -5,7 +5,7 @@
 import { assert } from "../../appliance/types/assert.ts"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import type { DecidedMachine, Decision, KeysPort, Roster, SignedRoster } from "../keys_port.ts"
-import { MACHINES_MAX } from "./limits.ts"
+import { MACHINES_MAX, RULES_MAX } from "./limits.ts"
 
 /** Accepts unknown machines whose address begins so, as long as fewer than `count_max` came by it. */
 export type AdmissionRule = { readonly prefix: string; readonly count_max: number }
@@ -39,6 +39,7 @@ export class Registry {
   #signed: SignedRoster | undefined
 
   constructor(options: RegistryOptions) {
+    assert(options.rules.length <= RULES_MAX, "registry: whoever read the rules has bounded them")
     this.#options = options
     this.#counts = options.rules.map(() => 0)
   }

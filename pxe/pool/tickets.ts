@@ -73,7 +73,9 @@ export class Tickets {
     return this.#tickets.size
   }
 
-  /** The machine's ticket for this boot: the same as often as its archive is fetched. Undefined when there is no room. */
+  /**
+   * The machine's ticket for this boot: the same as often as its archive is fetched. Undefined when there is no room.
+   */
   issue(machine: string, bootID: string, now: number): string | undefined {
     const known = this.#tickets.get(machine)
     if (known !== undefined && known.boot_id === bootID) {

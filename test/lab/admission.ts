@@ -276,7 +276,7 @@ async function joinAsThief(machine: string, boot: string): Promise<string> {
   const ticket = /"ticket":"([0-9a-f]{64})"/.exec(archive)?.[1] ?? ""
   const cluster = /"cluster_id":"([0-9a-f]{32})"/.exec(archive)?.[1] ?? ""
   const challenge = /"challenge":"([^"]+)"/.exec(await get("/join/challenge"))?.[1] ?? ""
-  const { publicKey: publicKey } = await makeKey()
+  const { publicKey } = await makeKey()
   const text = joinText(cluster, { machine, boot_id: boot, challenge, public_key: publicKey })
   const proof = createHmac("sha256", Buffer.from(ticket, "hex")).update(text).digest("hex")
   const answer = await get("/join", { machine, boot_id: boot, challenge, public_key: publicKey, proof })

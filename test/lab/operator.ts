@@ -1,4 +1,7 @@
-/** What the lab's operator types: `mandala` commands, with the keys that the boot server made for them. Plane: control. */
+/**
+ * What the lab's operator types: `mandala` commands, with the keys that the boot server made for them.
+ * Plane: control.
+ */
 import { spawn } from "node:child_process"
 import { join, resolve } from "node:path"
 import { chooseContext, type Context } from "../../appliance/cli/config_store.ts"

@@ -3,7 +3,9 @@ import { createHash } from "node:crypto"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type Server, type ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
+import { Readable } from "node:stream"
 import { dirname, join } from "node:path"
+import { Readable } from "node:stream"
 import { afterEach, expect, test } from "vitest"
 import { EXIT_CODE_HELP, ExitCode } from "../../../appliance/cli/exit_codes.ts"
 import { type BuildOptions, type Handlers, runProgram, type ServeOptions } from "../../../appliance/cli/program.ts"
@@ -23,7 +25,7 @@ async function run(args: readonly string[], environment: Record<string, string> 
   const streams = {
     out: (text: string): void => void (texts.out += text),
     err: (text: string): void => void (texts.err += text),
-    input: (async function* none(): AsyncIterable<Uint8Array> {})(),
+    input: Readable.from([]),
     environment,
   }
   const code = await runProgram(args, handlers, streams)

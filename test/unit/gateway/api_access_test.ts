@@ -190,7 +190,9 @@ describe("strangers", () => {
     socket.on("error", () => undefined)
     socket.write("POST /v1/password HTTP/1.1\r\nhost: m\r\ncontent-length: 1000000000\r\n\r\n")
     let answer = ""
-    socket.on("data", (chunk) => (answer += chunk.toString("latin1")))
+    socket.on("data", (chunk: Buffer) => {
+      answer += chunk.toString("latin1")
+    })
     const piece = Buffer.alloc(1_000_000)
     for (let count = 0; count < 50 && !socket.destroyed; count += 1) {
       await new Promise((resolve) => socket.write(piece, resolve))

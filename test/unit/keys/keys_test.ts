@@ -142,7 +142,7 @@ describe("trust", () => {
     expect(trust.identify(operator)).toEqual({ ok: true, value: { kind: "operator", name: "ann", role: "admin" } })
   })
 
-  test("a roster takes certificates back: of the slot's earlier boots, and of machines that were expelled", async () => {
+  test("a roster takes certificates back: of a slot's earlier boots, and of machines that were expelled", async () => {
     const trust = trustAt()
     const x509 = await certificate(authority, machine())
     expect(

@@ -12,12 +12,14 @@ import { type BootPrograms, type BootServer, startBootServer } from "../pxe/boot
 import { findInterfaceAddress } from "../pxe/interface_address.ts"
 import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
 import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
+import { RosterPush } from "./cli/roster_push.ts"
 import { keysPort, openSite, type Site } from "./cli/site_keys.ts"
 import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.ts"
 import type { APISecurity } from "./gateway/api_access.ts"
 import { Gateway } from "./gateway/gateway.ts"
 import { listenOperatorAPI } from "./gateway/operator_api.ts"
 import { RespDoors } from "./gateway/resp_doors.ts"
+import type { SignedRoster } from "./keys/roster.ts"
 import { Trust } from "./keys/trust.ts"
 import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
 import { ExitCode, exitReason } from "./orchestration/exit_codes.ts"
@@ -240,7 +242,7 @@ async function startReplica(parts: {
   if (!resp.ok) {
     return err({ code: ExitCode.unavailable, message: resp.error.text })
   }
-  const served = { gateway, replica: host, members: host, security: apiSecurity(security) }
+  const served = { gateway, replica: host, members: host, roster: host, security: apiSecurity(security) }
   const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, ...served })
   if (!api.ok) {
     await resp.value.close()
@@ -340,11 +342,7 @@ async function runServe(options: ServeOptions): Promise<number> {
   if (!site.ok) {
     return fail(site.error)
   }
-  const admission = site.value && {
-    keys: keysPort(site.value.authority),
-    accept_all: options.acceptAll,
-    rules: options.accept,
-  }
+  const admission = site.value && admissionOf(site.value, options)
   const served = { image: image.value, nbp: programs.value, log, admission }
   const server = await startBootServer({ interfaceName, dhcp, voters, size, force, ...served })
   if (!server.ok) {
@@ -378,6 +376,16 @@ async function siteFor(options: ServeOptions): Promise<Result<Site | undefined, 
     process.stderr.write(`mandala: ${line}\n`)
   }
   return site
+}
+
+function admissionOf({ authority, server }: Site, options: ServeOptions) {
+  const pushes = new RosterPush({ authority: authority.certificate, ...server })
+  return {
+    keys: keysPort(authority),
+    accept_all: options.acceptAll,
+    rules: options.accept,
+    onRoster: (roster: SignedRoster, addresses: readonly string[]) => pushes.push(roster, addresses),
+  }
 }
 
 /** Where an operator decides about machines. */

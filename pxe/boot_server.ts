@@ -20,11 +20,11 @@ import { startHTTPServer } from "./http/server.ts"
 import { findInterfaceAddress, type InterfaceAddress, type InterfaceError } from "./interface_address.ts"
 import { IMAGE_FILE_BYTES_MAX, PORT_HTTP, PORT_TFTP } from "./limits.ts"
 import { JoinRoutes } from "./join_routes.ts"
-import type { KeysPort } from "./keys_port.ts"
+import type { KeysPort, SignedRoster } from "./keys_port.ts"
 import type { Logger } from "./log.ts"
 import { Formation } from "./pool/formation.ts"
 import { Ledger } from "./pool/ledger.ts"
-import { CHECK_INTERVAL_MS } from "./pool/limits.ts"
+import { ANNOUNCE_FRESH_MS, CHECK_INTERVAL_MS } from "./pool/limits.ts"
 import { type BootStatus, clusterStatus, machineStatuses, STATUS_SCHEMA } from "./pool/status.ts"
 import { type AdmissionRule, Registry } from "./pool/registry.ts"
 import { Tickets } from "./pool/tickets.ts"
@@ -59,7 +59,13 @@ export type BootServerOptions = {
   readonly force: boolean
   /** Undefined: plain links, by an explicit option; whoever asks is booted. */
   readonly admission:
-    | { readonly keys: KeysPort; readonly accept_all: boolean; readonly rules: readonly AdmissionRule[] }
+    | {
+        readonly keys: KeysPort
+        readonly accept_all: boolean
+        readonly rules: readonly AdmissionRule[]
+        /** A newer roster, and where members are that were heard a moment ago. */
+        readonly onRoster: (roster: SignedRoster, addresses: readonly string[]) => void
+      }
     | undefined
   /** Addresses for mode `full`, both ends included; by default part of the interface's own subnet. */
   readonly pool?: { readonly first: string; readonly last: string }
@@ -131,7 +137,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     formation_token: randomHex(16),
     started_at: SYSTEM_CLOCK.epochMs(),
   })
-  const admission = makeAdmission(options, formation)
+  const admission = makeAdmission(options, formation, ledger)
   const desk = admission && new AdmissionDesk({ ...admission, formation, ledger, clock: SYSTEM_CLOCK, log })
   const joins = admission && new JoinRoutes({ ...admission, formation, clock: SYSTEM_CLOCK, log })
   const closings: Closing[] = []
@@ -223,18 +229,30 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
   return ok({ address: addressText, url, status, desk, close })
 }
 
-function makeAdmission({ admission }: BootServerOptions, formation: Formation): Admission | undefined {
+function makeAdmission({ admission }: BootServerOptions, formation: Formation, ledger: Ledger): Admission | undefined {
   if (admission === undefined) {
     return undefined
   }
   const { keys } = admission
-  const registry = new Registry({ ...admission, clusterID: () => formation.clusterID })
+  const registry = new Registry({
+    ...admission,
+    clusterID: () => formation.clusterID,
+    onRoster: (roster) => admission.onRoster(roster, membersHeard(ledger, formation)),
+  })
   const tickets = new Tickets({
     randomHex,
     mac: (key, text) => createHmac("sha256", Buffer.from(key, "hex")).update(text).digest("hex"),
     isEqual: (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b)),
   })
   return { keys, registry, tickets }
+}
+
+function membersHeard(ledger: Ledger, formation: Formation): string[] {
+  const now = SYSTEM_CLOCK.epochMs()
+  const heard = ledger.list().filter(({ machine, announce_at: at }) => {
+    return formation.slotOf(machine) !== null && at !== null && now - at <= ANNOUNCE_FRESH_MS
+  })
+  return heard.map(({ address }) => address)
 }
 
 function interfaceMessage(name: string, error: InterfaceError): BootServerError {

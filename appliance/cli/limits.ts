@@ -31,5 +31,7 @@ export const CONFIG_BYTES_MAX = 256 * 1024
 /** Of a password that is made here: 192 bits. */
 export const PASSWORD_BYTES = 24
 export const PASSWORD_INPUT_BYTES_MAX = 1_024
+/** A roster on its way to one member. */
+export const PUSH_MS_MAX = 2_000
 /** Rules of one boot server that accept machines by themselves; pxe/pool has the same. */
 export const ACCEPT_RULES_MAX = 16

@@ -110,6 +110,13 @@ export function judgeAccess(
   return ok(role)
 }
 
+/** A key of our authority, whoever's: what such a one brings is judged by itself. */
+export function isKnown(security: APISecurity | undefined, request: IncomingMessage): boolean {
+  const { socket } = request
+  const certificate = socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate() : undefined
+  return security !== undefined && security.trust.identify(certificate).ok
+}
+
 function refusedKind(socket: IncomingMessage["socket"]): "wrong_authority" | "expired" {
   const why = socket instanceof TLSSocket ? String(socket.authorizationError) : ""
   return why === "CERT_HAS_EXPIRED" || why === "CERT_NOT_YET_VALID" ? "expired" : "wrong_authority"

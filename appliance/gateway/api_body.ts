@@ -11,7 +11,10 @@ export function describeBodyError(error: BodyError): string {
 }
 
 /** A JSON object of bounded length, or why there is none. */
-export async function readBody(request: IncomingMessage): Promise<Result<Fields, BodyError>> {
+export async function readBody(
+  request: IncomingMessage,
+  bytesMax = BODY_BYTES_MAX,
+): Promise<Result<Fields, BodyError>> {
   const chunks: Buffer[] = []
   let bytes = 0
   try {
@@ -19,7 +22,7 @@ export async function readBody(request: IncomingMessage): Promise<Result<Fields,
       // Proof: no encoding was set, so Node's stream hands out buffers.
       const buffer = chunk as Buffer
       bytes += buffer.length
-      if (bytes > BODY_BYTES_MAX) {
+      if (bytes > bytesMax) {
         return err("body_bytes_max")
       }
       chunks.push(buffer)

@@ -79,6 +79,8 @@ export const PASSWORD_CHARS_MAX = 128
 export const API_CONNECTIONS_MAX = 64
 export const API_HEADER_BYTES_MAX = 8 * KIB
 export const API_HEADERS_MAX = 64
+/** A roster as JSON, whose quotes are escaped. */
+export const API_ROSTER_BYTES_MAX = 128 * KIB
 /** A request's JSON. */
 export const API_BODY_BYTES_MAX = 4 * KIB
 export const API_HEADERS_TIMEOUT_MS = 5_000

@@ -4,10 +4,20 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { OperatorRole } from "../keys/identity.ts"
+import { parseSignedRoster, type SignedRoster } from "../keys/roster.ts"
 import { assert } from "../types/assert.ts"
 import { err, ok, type Result } from "../types/result.ts"
-import { type APICounters, type APISecurity, createAPIServer, judgeAccess, noAPICounters } from "./api_access.ts"
+import {
+  type APICounters,
+  type APISecurity,
+  createAPIServer,
+  isKnown,
+  judgeAccess,
+  noAPICounters,
+} from "./api_access.ts"
+import { readBody } from "./api_body.ts"
 import type { Gateway } from "./gateway.ts"
+import { API_ROSTER_BYTES_MAX } from "./limits.ts"
 import { type ListenError, listen } from "./listen.ts"
 import { readMachines } from "./machines_reader.ts"
 import { answerMembers, isMembersPath, type MembersPort } from "./members_api.ts"
@@ -15,7 +25,7 @@ import { METRICS_CONTENT_TYPE, metricsText } from "./metrics.ts"
 import { answerPassword, PASSWORD_PATH } from "./password_api.ts"
 import type { ReplicaPort } from "./port.ts"
 import { SalvageAnswers } from "./salvage_answer.ts"
-import { errorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
+import { API_SCHEMA, errorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
 
 export type OperatorAPIOptions = {
   readonly host: string
@@ -23,7 +33,13 @@ export type OperatorAPIOptions = {
   readonly gateway: Gateway
   readonly replica: Pick<ReplicaPort, "info" | "salvage">
   readonly members: MembersPort
+  readonly roster: RosterPort
   readonly security: APISecurity | undefined
+}
+
+/** What the process host does with a roster. */
+export interface RosterPort {
+  learnRoster(roster: SignedRoster): string
 }
 
 export type OperatorAPI = {
@@ -39,6 +55,7 @@ type Answer = {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+const ROSTER_PATH = "/v1/roster"
 const JSON_TYPE = "application/json; charset=utf-8"
 const TEXT_TYPE = "text/plain; charset=utf-8"
 
@@ -75,6 +92,10 @@ async function handle(
   // A client that went away in the middle: there is nobody left to tell.
   response.on("error", () => undefined)
   const url = urlOf(request)
+  if (url.pathname === ROSTER_PATH && isKnown(options.security, request)) {
+    send(request, response, { ...(await learnRoster(options, request)), headers: { connection: "close" } })
+    return
+  }
   const needed = roleFor(url.pathname)
   const access = needed === undefined ? undefined : judgeAccess(options.security, request, needed)
   if (access?.ok === false) {
@@ -101,6 +122,20 @@ async function handle(
   const answer = hasBody ? refusal(413, "body_bytes_max", "a request has no body") : await route(options, request)
   // Whatever else such a client sends is not read.
   send(request, response, hasBody ? { ...answer, headers: { ...answer.headers, connection: "close" } } : answer)
+}
+
+/** Signed by the authority, or nothing: who brings it does not matter. */
+async function learnRoster({ roster }: OperatorAPIOptions, request: IncomingMessage): Promise<Answer> {
+  const body = await readBody(request, API_ROSTER_BYTES_MAX)
+  const signed = body.ok ? parseSignedRoster(body.value) : undefined
+  if (signed === undefined) {
+    return refusal(400, "bad_roster", "a roster is its text and its signature, by POST")
+  }
+  const outcome = roster.learnRoster(signed)
+  const isTaken = outcome === "newer" || outcome === "older"
+  return isTaken
+    ? json(200, { schema: API_SCHEMA, outcome })
+    : refusal(409, outcome, "this roster is not believed here")
 }
 
 /** What it takes to ask for a path; undefined: nothing, so that a probe needs no key. */

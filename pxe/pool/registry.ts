@@ -16,6 +16,8 @@ export type RegistryOptions = {
   readonly accept_all: boolean
   readonly rules: readonly AdmissionRule[]
   readonly clusterID: () => string
+  /** There is a newer roster. */
+  readonly onRoster?: (roster: SignedRoster) => void
 }
 
 /** `seen`: nobody has decided. */
@@ -146,6 +148,10 @@ export class Registry {
   #sign(now: number): void {
     this.#version = Math.max(this.#version + 1, Math.floor(now))
     const roster = { version: this.#version, cluster_id: this.#options.clusterID(), machines: this.list() }
-    this.#signed = this.#options.keys.sign(roster) ?? this.#signed
+    const signed = this.#options.keys.sign(roster)
+    if (signed !== undefined) {
+      this.#signed = signed
+      this.#options.onRoster?.(signed)
+    }
   }
 }

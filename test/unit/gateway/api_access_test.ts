@@ -20,6 +20,7 @@ const FLOOD = 10_000
 const site = await Site.create("ab".repeat(16))
 const otherSite = await Site.create("ab".repeat(16))
 const acted: unknown[] = []
+const learned: string[] = []
 
 let api: OperatorAPI
 let desk: AdmissionAPI
@@ -40,6 +41,12 @@ beforeAll(async () => {
       promote: () => "not_synchronous",
       epoch: () => 0,
       generation: () => 1,
+    },
+    roster: {
+      learnRoster: (roster) => {
+        learned.push(roster.text)
+        return trust.learn(roster)
+      },
     },
     security,
   })
@@ -127,6 +134,18 @@ describe("roles", () => {
     }
     expect(api.counters.unauthenticated).toBeGreaterThanOrEqual(6)
     expect(api.counters.forbidden).toBeGreaterThanOrEqual(4)
+  })
+
+  test("a roster is taken from whoever has a key of ours, and believed by its signature", async () => {
+    const roster = site.roster(5, [{ machine: "m", decision: "expelled", slot: null, issue: 0 }])
+    const path = "/v1/roster"
+    expect(await ask(await site.keys(1), path, roster)).toMatchObject({ ok: true, value: { outcome: "newer" } })
+    expect(await ask(await site.keys(1), path, roster)).toMatchObject({ ok: true, value: { outcome: "older" } })
+    const forged = otherSite.roster(9, [])
+    expect(await ask(await site.operator("viewer"), path, forged)).toMatchObject({ error: { kind: "conflict" } })
+    expect(await ask(await site.operator("viewer"), path, { text: 1 })).toMatchObject({ error: { kind: "failed" } })
+    expect(learned).toHaveLength(3)
+    expect(await askWithoutKey(path)).toMatch(/^HTTP\/1.1 401 /)
   })
 
   test("an operator lets machines in, only an admin puts them out", async () => {

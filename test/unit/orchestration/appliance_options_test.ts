@@ -14,12 +14,13 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       advertise: undefined,
       bind: "0.0.0.0",
       runDirectory: "/run/mandala",
+      insecureLinks: false,
       console: "",
     },
   })
   const args = ["--node", "/a", "--replica-port", "1", "--data-port", "2", "--api-port", "0"]
-  const more = ["--advertise", "10.0.0.1", "--bind", "127.0.0.1", "--run-directory", "/r", "--console", "/dev/null"]
-  expect(parseApplianceOptions([...args, ...more], { MANDALA_NODE_JSON: "/b" })).toEqual({
+  const more = ["--advertise", "10.0.0.1", "--bind", "127.0.0.1", "--run-directory", "/r", "--insecure-links"]
+  expect(parseApplianceOptions([...args, ...more, "--console", "/dev/null"], { MANDALA_NODE_JSON: "/b" })).toEqual({
     ok: true,
     value: {
       nodeFile: "/a",
@@ -28,6 +29,7 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       advertise: "10.0.0.1",
       bind: "127.0.0.1",
       runDirectory: "/r",
+      insecureLinks: true,
       console: "/dev/null",
     },
   })

@@ -335,9 +335,14 @@ export class Routes {
   }
 
   #adoptRoster(body: Uint8Array): void {
-    const { admission, clock, log } = this.#options
+    const { admission, formation, clock, log } = this.#options
     const roster = admission?.keys.read(rosterIn(body))
     if (roster !== undefined && admission?.registry.adopt(roster, clock.epochMs()) === true) {
+      for (const { machine, decision, slot } of roster.machines) {
+        if (decision === "accepted" && slot !== null && formation.remember(machine, slot)) {
+          log.info({ machine, slot }, "pool: a slot is known again from a roster")
+        }
+      }
       log.info({ version: roster.version, machines: roster.machines.length }, "keys: a member's roster was taken over")
     }
   }

@@ -99,6 +99,8 @@ export class Announcer {
   #stopped = false
   /** The boot server knows less than we do: a restarted one, for instance. */
   #isRosterWanted = false
+  /** It was asked for just now: the next announcement is due at once, since a restarted boot server waits for us. */
+  #isHurried = false
 
   constructor(options: AnnouncerOptions) {
     this.#options = options
@@ -179,7 +181,9 @@ export class Announcer {
     })
     response.on("error", () => finish("unreachable"))
     response.on("end", () => {
-      this.#isRosterWanted = wantsRoster(text)
+      const isWanted = wantsRoster(text)
+      this.#isHurried = isWanted && !this.#isRosterWanted
+      this.#isRosterWanted = isWanted
       if (response.statusCode !== 200) {
         finish("refused")
         return
@@ -195,6 +199,11 @@ export class Announcer {
   /** Jitter keeps a rack that was switched on at once from announcing at once forever. */
   #schedule(): void {
     if (this.#stopped) {
+      return
+    }
+    if (this.#isHurried) {
+      this.#isHurried = false
+      this.#timer = setTimeout(() => this.#announce(), this.#options.limits.announce_soon_ms)
       return
     }
     const jitter = 0.75 + this.#options.random() / U32 / 2

@@ -148,6 +148,16 @@ export class Formation {
     return slot
   }
 
+  /** The authority's roster says whose a slot is: also that of a machine that is off just now. False: it is taken. */
+  remember(machine: string, slot: number): boolean {
+    const isFree = slot < this.#voters && this.#slots[slot] === null && this.slotOf(machine) === null
+    if (isFree) {
+      this.#slots[slot] = machine
+      this.#vacant.delete(slot)
+    }
+    return isFree
+  }
+
   /** What entitles to found: only those with a slot, only while there is no cluster. Otherwise empty. */
   tokenFor(machine: string): string {
     return this.#isFormed || this.slotOf(machine) === null ? "" : this.#token

@@ -364,6 +364,59 @@ describe("somebody else", () => {
 })
 
 describe("a boot server that was restarted", () => {
+  const Other = "b".repeat(32)
+  const announce = {
+    machine: A,
+    boot_id: "1".repeat(32),
+    slot: 1,
+    address: "127.0.0.1",
+    replica_port: 7400,
+    status: "normal",
+    view: 1,
+    op: 1,
+    commit: 1,
+    primary_slot: 1,
+    cluster_id: Other,
+    generation: 1,
+    epoch: 0,
+    formed: true,
+    roster_version: START + 7,
+  }
+
+  async function say({ url }: Scene, body: object): Promise<Said> {
+    const answer = await fetch(`${url}/cluster/announce`, { method: "POST", body: JSON.stringify(body) })
+    const document: unknown = await answer.json()
+    const fields = Object.fromEntries(Object.entries(typeof document === "object" && document !== null ? document : {}))
+    return { status: answer.status, error: fields["error"], body: fields }
+  }
+
+  test("believes that a cluster exists on a roster of its own authority, and knows its slots again", async () => {
+    const scene = await makeScene()
+    const machines = [
+      { machine: A, decision: "accepted", slot: 1, issue: 5 },
+      { machine: B, decision: "accepted", slot: 2, issue: 6 },
+    ] as const
+    const roster = authority.sign({ version: START + 7, cluster_id: Other, machines })
+    const forged = (await Authority.create()).sign({ version: START + 7, cluster_id: Other, machines })
+    expect(await say(scene, announce)).toMatchObject({ status: 409, body: { wants_roster: true } })
+    expect(await say(scene, { ...announce, roster: forged })).toMatchObject({
+      status: 409,
+      body: { wants_roster: true },
+    })
+    const others = authority.sign({ version: START + 7, cluster_id: "d".repeat(32), machines })
+    expect(await say(scene, { ...announce, roster: others })).toMatchObject({ status: 409 })
+    expect(scene.formation.isFormed).toBe(false)
+    const taken = await say(scene, { ...announce, roster })
+    expect(taken).toMatchObject({ status: 200, body: { cluster_id: Other } })
+    // The member goes by an older roster than the server's now, and is sent the newest.
+    expect(keys.read(taken.body["roster"])?.version).toBeGreaterThan(START + 7)
+    // B was off all the time, and has its place all the same.
+    expect([scene.formation.slotOf(A), scene.formation.slotOf(B)]).toEqual([1, 2])
+    expect(await configOf(scene, B)).toMatchObject({ slot: 2, cluster_id: Other, formation_token: "" })
+    const stranger = { ...announce, machine: "52-54-00-77-00-09", slot: 0 }
+    expect(await say(scene, stranger)).toMatchObject({ status: 403, error: "not_accepted" })
+  })
+
   test("goes on from a member's roster; what was put out stays out", async () => {
     const before = await makeScene({ accept_all: true })
     expect((await joinBy(before, await configOf(before, A))).status).toBe(200)

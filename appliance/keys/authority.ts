@@ -40,12 +40,12 @@ export class Authority {
     this.certificate = x509.toString()
   }
 
-  static async create(): Promise<Authority> {
+  static async create(name = `Mandala authority ${randomBytes(4).toString("hex")}`): Promise<Authority> {
     const { x509, subtle } = await loadLibrary()
     const keys = await subtle.generateKey(ALGORITHM, true, ["sign", "verify"])
     const certificate = await x509.X509CertificateGenerator.createSelfSigned({
       serialNumber: serialNumber(),
-      name: `CN=Mandala authority ${randomBytes(4).toString("hex")}`,
+      name: `CN=${name}`,
       notBefore: TIME_BEGINS,
       notAfter: TIME_ENDS,
       signingAlgorithm: ALGORITHM,

@@ -177,6 +177,9 @@ test(
 
     // The power is back on: what comes up is blank, with no token, and must not be taken for a cluster.
     const back = [0, 1].map((slot) => boot(cluster, slot, { formation_token: "" }))
+    for (const machine of back) {
+      await until(async () => (await statusOf(machine)) !== undefined, "the machines are back")
+    }
     await sleep(BLANK_MS)
     for (const machine of back) {
       expect((await statusOf(machine))?.machine.status).toBe("recovering")

@@ -130,6 +130,11 @@ describe("trust", () => {
     const trust = trustAt()
     expect(trust.judgePeer(undefined, 0)).toBe("no_certificate")
     expect(trust.judgePeer(await certificate(stranger, machine()), 0)).toBe("wrong_authority")
+    // One that calls itself what ours is called.
+    const twin = await Authority.create(authority.x509.subject.replace("CN=", ""))
+    const forged = await certificate(twin, machine())
+    expect(forged.checkIssued(authority.x509) || forged.issuer === authority.x509.subject).toBe(true)
+    expect(trust.judgePeer(forged, 0)).toBe("wrong_authority")
     expect(trust.judgePeer(await certificate(authority, machine({ slot: 1 })), 0)).toBe("wrong_identity")
     expect(trust.judgePeer(await certificate(authority, machine({ cluster_id: OTHER_CLUSTER })), 0)).toBe(
       "wrong_identity",

@@ -192,8 +192,12 @@ describe("admission", () => {
       links: "tls1.3",
       authority: authority.certificate,
     })
+    const boot = /mandala\.boot=([0-9a-f]{32})/.exec(await scriptOf(scene))?.[1] ?? ""
     expect(scene.desk.act("refuse", A, false).ok).toBe(true)
     expect(await scriptOf(scene)).toContain(`echo mandala: ${A} was refused`)
+    // Nor does it get its archive by the boot that it was given before.
+    const late = await fetch(`${scene.url}/machine/${A}/node.img?boot=${boot}`)
+    expect([late.status, await late.text()]).toEqual([403, "this machine is not accepted\n"])
     expect(await bootOf(scene)).toBe(403)
   })
 

@@ -5,13 +5,16 @@
 import type { Logger } from "pino"
 import type { MemoryFault } from "../replication/replica.ts"
 import { arenaTables } from "../state_machine/arena.ts"
-import { assert } from "../types/assert.ts"
+import { assert, unreachable } from "../types/assert.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import type { Alarm } from "./alarms.ts"
 
 /** snake_case: it leaves the process as it is. */
 export type MemoryFaultReport = {
-  /** `page`: it changed though nobody wrote it. `root`: its checkpoint is not the one that a majority has. */
+  /**
+   * `page`: it changed though nobody wrote it. `root`: its checkpoint is not the one that a majority has. `table`: the
+   * digests of a checkpoint's pages changed.
+   */
   readonly kind: MemoryFault["kind"]
   /** null where a root tells that something is wrong and not where; so are those that follow. */
   readonly page: number | null
@@ -34,11 +37,18 @@ export type MemoryWatchOptions = {
 
 export class MemoryWatch {
   readonly #options: MemoryWatchOptions
+  #limits: ClusterLimits
   #count = 0
   #last: MemoryFaultReport | undefined
 
   constructor(options: MemoryWatchOptions) {
     this.#options = options
+    this.#limits = options.limits
+  }
+
+  /** The arena has become a larger one: what was wrong before was told in the words of the old. */
+  useLimits(limits: ClusterLimits): void {
+    this.#limits = limits
   }
 
   get last(): MemoryFaultReport | undefined {
@@ -63,21 +73,35 @@ export class MemoryWatch {
 
   text(fault: MemoryFaultReport): string {
     const { faultsMax } = this.#options
-    const what =
-      fault.page === null
-        ? "a checkpoint here was not the majority's"
-        : `page ${fault.page} (${fault.table}, arena bytes ${fault.byte_first} to ${fault.byte_last}) changed by itself`
-    return `memory fault ${this.#count} of ${faultsMax}: ${what}; test this machine's memory, at ${faultsMax} it leaves`
+    const advice = `test this machine's memory, at ${faultsMax} it leaves`
+    return `memory fault ${this.#count} of ${faultsMax}: ${whatOf(fault)}; ${advice}`
   }
 
   #reportOf({ kind, page }: MemoryFault): MemoryFaultReport {
-    if (kind === "root") {
+    if (kind !== "page") {
       return { kind, page: null, byte_first: null, byte_last: null, table: null }
     }
-    const { pageBytes, limits } = this.#options
+    const { pageBytes } = this.#options
     const first = page * pageBytes
-    const table = arenaTables(limits).findLast(({ start }) => start <= first)
+    const table = arenaTables(this.#limits).findLast(({ start }) => start <= first)
     assert(table !== undefined, "memory watch: a page lies in a table, the header is the first")
     return { kind, page, byte_first: first, byte_last: first + pageBytes - 1, table: table.name }
   }
+}
+
+function whatOf(fault: MemoryFaultReport): string {
+  switch (fault.kind) {
+    case "page":
+      return `page ${fault.page} (${fault.table}, arena bytes ${bytesOf(fault)}) changed by itself`
+    case "root":
+      return "a checkpoint here was not the majority's"
+    case "table":
+      return "the digests of a checkpoint here changed by themselves"
+    default:
+      return unreachable(fault.kind)
+  }
+}
+
+function bytesOf({ byte_first, byte_last }: MemoryFaultReport): string {
+  return `${byte_first} to ${byte_last}`
 }

@@ -97,6 +97,13 @@ export class StateImage {
     return true
   }
 
+  /** The digests of the image's pages are those that its root was taken of; O(table). */
+  isTableIntact(): boolean {
+    return (
+      this.#root === undefined || this.#root === this.#pages.root(this.#digest, rootPrefix(this.#op, this.#checksum))
+    )
+  }
+
   /**
    * What was asked for, as far as it is here; undefined when there is no such piece. The body is valid until the
    * next.

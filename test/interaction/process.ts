@@ -101,6 +101,12 @@ export class Process {
     return this.flippedAfter === this.replica.counters.checkpoints_received
   }
 
+  /** Flips a bit of what is noted as the digest of a page of its image. */
+  flipDigest(page: number): void {
+    const { table } = this.#stateMachine.pages
+    table[8 * page] = (table[8 * page] ?? 0) ^ 1
+  }
+
   /** Flips a bit of the arena: of the first place that holds a text, or of a page's last byte; false for no such. */
   flip(where: string | number): boolean {
     const bytes = Buffer.from(this.arena.buffer, this.arena.byteOffset, this.arena.length)

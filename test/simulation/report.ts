@@ -75,6 +75,7 @@ function memoryOf(results: readonly SimulationResult[]): Record<string, number> 
     flips: sum("flips"),
     found_by_scrub: sum("found_by_scrub"),
     found_by_root: sum("found_by_root"),
+    found_by_table: sum("found_by_table"),
     overwritten: sum("overwritten"),
     passed: sum("passed"),
     died: sum("died"),

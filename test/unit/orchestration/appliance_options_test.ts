@@ -13,13 +13,24 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       ports: { replica: 7400, data: 6379, api: 7443 },
       advertise: undefined,
       bind: "0.0.0.0",
+      growTo: null,
       runDirectory: "/run/mandala",
       insecureLinks: false,
       console: "",
     },
   })
   const args = ["--node", "/a", "--replica-port", "1", "--data-port", "2", "--api-port", "0"]
-  const more = ["--advertise", "10.0.0.1", "--bind", "127.0.0.1", "--run-directory", "/r", "--insecure-links"]
+  const more = [
+    "--advertise",
+    "10.0.0.1",
+    "--bind",
+    "127.0.0.1",
+    "--run-directory",
+    "/r",
+    "--insecure-links",
+    "--grow-to",
+    "large",
+  ]
   expect(parseApplianceOptions([...args, ...more, "--console", "/dev/null"], { MANDALA_NODE_JSON: "/b" })).toEqual({
     ok: true,
     value: {
@@ -28,6 +39,7 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       ports: { replica: 1, data: 2, api: 0 },
       advertise: "10.0.0.1",
       bind: "127.0.0.1",
+      growTo: "large",
       runDirectory: "/r",
       insecureLinks: true,
       console: "/dev/null",
@@ -36,7 +48,14 @@ test("what /init gives is enough; everything can be given otherwise", () => {
 })
 
 test("what is wrong is said in one line", () => {
-  for (const args of [["--port"], ["--data-port", "70000"], ["--data-port", "1e3"], ["--bind", "::"], ["stray"]]) {
+  for (const args of [
+    ["--port"],
+    ["--data-port", "70000"],
+    ["--data-port", "1e3"],
+    ["--bind", "::"],
+    ["--grow-to", "big"],
+    ["stray"],
+  ]) {
     const parsed = parseApplianceOptions(args, {})
     expect(parsed.ok ? "ok" : parsed.error, args.join(" ")).not.toMatch(/^ok$|\n/)
   }

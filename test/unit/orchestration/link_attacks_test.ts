@@ -79,6 +79,7 @@ async function makePeer(
     holdsState: () => slot === 0,
     onMessage: () => undefined,
     onRead: () => undefined,
+    onOtherLimits: () => undefined,
   })
   expect((await links.listen({ host: "127.0.0.1", port: 0 })).ok).toBe(true)
   open.push(links)

@@ -73,6 +73,7 @@ async function makeScene(
   const formation = new Formation({
     voters: 3,
     size: "small",
+    grow_to: null,
     cluster_id: CLUSTER,
     formation_token: "c".repeat(32),
     started_at: clock.now - LISTEN_MS,

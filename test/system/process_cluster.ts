@@ -127,11 +127,13 @@ export function boot(
   const directory = newDirectory()
   const file = join(directory, "node.json")
   writeFileSync(file, JSON.stringify({ ...cluster.node, slot, machine: `machine-${slot}`, ...change }))
+  // A machine with plain links has a plain API too.
+  const secured = change["links"] === "insecure" ? {} : { credentials: cluster.credentials }
   const keys = cluster.keys[slot]
   assert(keys !== undefined, "process cluster: a slot has keys")
   assert(writeKeyFile(join(directory, "link.json"), { schema: 1, ...keys }).ok, "process cluster: keys are kept")
   const ports = cluster.ports[slot] ?? { replica: 0, data: 0, api: 0 }
-  return start(ports, ["--node", file, "--run-directory", directory], { credentials: cluster.credentials, hooks })
+  return start(ports, ["--node", file, "--run-directory", directory], { ...secured, hooks })
 }
 
 /** `hooks` are modules that the process loads before the appliance, and that may be asked by messages. */
@@ -165,7 +167,8 @@ export async function kill(machine: Machine): Promise<void> {
 }
 
 export function endpointOf(machine: Machine): string {
-  return `https://127.0.0.1:${machine.ports.api}`
+  const scheme = machine.credentials === undefined ? "http" : "https"
+  return `${scheme}://127.0.0.1:${machine.ports.api}`
 }
 
 /** What the machine answers to a GET; undefined when it doesn't. */

@@ -64,6 +64,8 @@ export class CheckpointReceiver {
   #progressAt = 0
   /** Everything before it is done. */
   #first = 0
+  /** Images of this donor that were begun; each is the last one's rest. */
+  #images = 0
   /** Pages that came with other bytes than their digest says. */
   pagesSpoilt = 0
   pagesReceived = 0
@@ -107,6 +109,10 @@ export class CheckpointReceiver {
     return this.#active && this.#op >= 0 && this.#tableLeft === 0 && this.#windowsLeft === 0
   }
 
+  get images(): number {
+    return this.#images
+  }
+
   get progressAt(): number {
     return this.#progressAt
   }
@@ -145,6 +151,7 @@ export class CheckpointReceiver {
     this.#donor = options.donor
     this.#nonce = options.nonce
     this.#progressAt = options.now
+    this.#images = 0
     this.#pages.abandon()
     this.#begin(-1, "", "")
   }
@@ -178,6 +185,7 @@ export class CheckpointReceiver {
       if (message.op < this.#op) {
         return false
       }
+      this.#images += 1
       this.#begin(message.op, message.op_checksum, message.root)
     }
     const isNew = message.part === "table" ? this.#acceptTable(message) : this.#acceptPages(message)
@@ -357,6 +365,7 @@ export class CheckpointReceiver {
     this.#windowsLeft = other.#windowsLeft
     this.#progressAt = other.#progressAt
     this.#first = other.#first
+    this.#images = other.#images
     this.pagesSpoilt = other.pagesSpoilt
     this.pagesReceived = other.pagesReceived
   }
@@ -374,6 +383,7 @@ export class CheckpointReceiver {
       sink("receiver.tableLeft", this.#tableLeft)
       sink("receiver.windowsLeft", this.#windowsLeft)
       sink("receiver.first", this.#first)
+      sink("receiver.images", this.#images)
       sink("receiver.progressAt", now - this.#progressAt)
       sink("receiver.isDone", this.#isDone)
       sink("receiver.isCompared", this.#isCompared)

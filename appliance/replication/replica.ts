@@ -3319,7 +3319,9 @@ export class Replica {
   }
 
   #tickTransfer(): void {
-    if (this.#now - this.#receiver.progressAt >= this.#process.transfer_silent_ms) {
+    const isSilent = this.#now - this.#receiver.progressAt >= this.#process.transfer_silent_ms
+    // Pages that a bad link loses are gone when they change, and come with the next image: so for ever.
+    if (isSilent || this.#receiver.images > IMAGES_OF_DONOR_MAX) {
       this.#sayEpoch()
       this.#startTransfer(this.#anotherSlot())
     } else {
@@ -3817,6 +3819,8 @@ const PIECE_RETRIES = 4
 
 /** Rounds of copying that a machine may take at full load before it is slowed for. */
 const CATCH_UPS_UNPACED = 3
+/** Of one donor's images so many are tried, before another donor is. */
+const IMAGES_OF_DONOR_MAX = 16
 
 /** A standby that has not been heard. */
 const NOBODY: Follower = {

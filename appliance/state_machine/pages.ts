@@ -216,6 +216,11 @@ export class ArenaPages implements StatePages, PageWrites {
       this.#isWhole = false
       return false
     }
+    if (place > 0 && !this.#isNotedAs(page, this.#poolWords, ((place - 1) << this.#shift) >>> 2)) {
+      // No scrub looks into the pool: whoever copies would ask for it for ever.
+      this.#isWhole = false
+      return false
+    }
     const start = place > 0 ? (place - 1) * this.pageBytes : page << this.#shift
     target.set((place > 0 ? this.#pool : this.#arena).subarray(start, start + this.pageBytes), at)
     if (place === 0) {
@@ -242,7 +247,11 @@ export class ArenaPages implements StatePages, PageWrites {
   }
 
   isAs(page: number): boolean {
-    pageDigest(this.#words, (page << this.#shift) >>> 2, this.#pageWords, this.#digest)
+    return this.#isNotedAs(page, this.#words, (page << this.#shift) >>> 2)
+  }
+
+  #isNotedAs(page: number, words: Int32Array, at: number): boolean {
+    pageDigest(words, at, this.#pageWords, this.#digest)
     return this.#digests[2 * page] === this.#digest.low && this.#digests[2 * page + 1] === this.#digest.high
   }
 

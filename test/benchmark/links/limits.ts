@@ -15,6 +15,8 @@ export const VALUE_BYTES = 100
 export const LARGE_VALUE_BYTES = 16_384
 export const LARGE_PIPELINE = 4
 export const KEYS = 10_000
+/** What the smallest size holds with room to spare. */
+export const STATE_BYTES = 16 * 1024 * 1024
 export const HANDSHAKES = 300
 /** The largest cluster that votes. */
 export const RESTART_MACHINES = 7

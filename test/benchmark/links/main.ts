@@ -30,6 +30,7 @@ import {
   ROUNDS_MAX,
   SECONDS_DEFAULT,
   SECONDS_MAX,
+  STATE_BYTES,
   VALUE_BYTES,
   WARM_UP_SHARE,
 } from "./limits.ts"
@@ -181,12 +182,13 @@ async function measureLoad(
   const countedAt = startedAt + seconds * WARM_UP_SHARE * 1_000
   const end = countedAt + seconds * 1_000
   const latencies: number[] = []
+  const keys = Math.min(KEYS, Math.floor(STATE_BYTES / load.bytes))
   let next = 0
   const run = async (client: (typeof clients)[number]): Promise<void> => {
     while (performance.now() < end) {
       const at = performance.now()
       next += 1
-      await client.set(`key:${next % KEYS}`, value)
+      await client.set(`${load.bytes}:${next % keys}`, value)
       if (at >= countedAt) {
         latencies.push(performance.now() - at)
       }

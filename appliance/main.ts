@@ -7,16 +7,26 @@ import { totalmem } from "node:os"
 import { join } from "node:path"
 import { type Logger, pino } from "pino"
 import { describeReadImageError, readImage } from "../builder/image_files.ts"
-import { type BootPrograms, startBootServer } from "../pxe/boot_server.ts"
+import { formatIPv4 } from "../pxe/address.ts"
+import { type BootPrograms, type BootServer, startBootServer } from "../pxe/boot_server.ts"
+import { findInterfaceAddress } from "../pxe/interface_address.ts"
 import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
 import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
+import { RosterPush } from "./cli/roster_push.ts"
+import { keysPort, openSite, type Site } from "./cli/site_keys.ts"
+import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.ts"
+import type { APISecurity } from "./gateway/api_access.ts"
 import { Gateway } from "./gateway/gateway.ts"
 import { listenOperatorAPI } from "./gateway/operator_api.ts"
-import { listenResp } from "./gateway/resp_server.ts"
+import { RespDoors } from "./gateway/resp_doors.ts"
+import type { SignedRoster } from "./keys/roster.ts"
+import { Trust } from "./keys/trust.ts"
 import { type ApplianceOptions, parseApplianceOptions } from "./orchestration/appliance_options.ts"
 import { ExitCode, exitReason } from "./orchestration/exit_codes.ts"
 import { LimitedLog } from "./orchestration/limited_log.ts"
 import { ORCHESTRATION_LIMITS } from "./orchestration/limits.ts"
+import { obtainSecurity } from "./orchestration/joiner.ts"
+import type { LinkSecurity } from "./orchestration/link_security.ts"
 import { MachineConsole } from "./orchestration/machine_console.ts"
 import { MachineRegistration, type PutOutcome } from "./orchestration/machine_registration.ts"
 import {
@@ -43,6 +53,9 @@ const NBP_DIRECTORY = "/usr/lib/ipxe"
 const BUILDER_DIRECTORY = join(import.meta.dirname, "../builder")
 /** Where `mandala build` leaves the image, in the repository; a machine that was booted has none to give. */
 const IMAGE_DIRECTORY = join(import.meta.dirname, "../build/image")
+
+/** The boot server's operator API; its machine has no other. */
+const DESK_PORT = 7443
 
 /** One line for the person who started the process, and the code that it ends with. */
 type Failure = { readonly code: number; readonly message: string }
@@ -120,6 +133,11 @@ async function runReplica({
     return fail({ code: ExitCode.config, message: growTo.error })
   }
   assertProcessLimits(PROCESS_LIMITS)
+  const obtained = await securityFor({ options, config, slot, log })
+  if (!obtained.ok) {
+    return fail(obtained.error)
+  }
+  const security = obtained.value
   const ending = endOfProcess(log)
   const host = new ProcessHost({
     config,
@@ -134,6 +152,7 @@ async function runReplica({
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: options.runDirectory,
+    security,
     log,
     onEnd: ending.end,
   })
@@ -147,21 +166,24 @@ async function runReplica({
   const registration = makeRegistration({ host, gateway, config, address: advertise, log })
   const screen = new MachineConsole(options.console, ORCHESTRATION_LIMITS.console_ms)
   const machine = { info: () => host.info(), address: advertise, clusterID: config.cluster_id }
+  let tickDoors = (_nowMs: number): void => undefined
   const sink = {
     onReply: (message: Reply) => gateway.onReply(message),
     tick: (nowMs: number) => {
       gateway.tick(nowMs)
       registration.tick(nowMs)
+      tickDoors(nowMs)
       screen.tick(nowMs, machine)
     },
     onGrown: (grown: ClusterLimits) => gateway.onGrown(grown),
   }
-  const started = await startReplica({ host, gateway, options, sink })
+  const started = await startReplica({ host, gateway, options, advertise, security, log, sink })
   if (!started.ok) {
     host.stop()
     screen.close()
     return fail(started.error)
   }
+  tickDoors = started.value.tick
   log.info({ machine: config.machine, address: advertise, ...started.value.ports }, "machine_ready")
   const code = await ending.code
   screen.print(`mandala: ${config.machine} ends with code ${code}: ${exitReason(code)}\n`)
@@ -169,6 +191,30 @@ async function runReplica({
   await started.value.close()
   screen.close()
   return code
+}
+
+/** Undefined: plain links, because somebody said so. */
+async function securityFor(parts: {
+  readonly options: ApplianceOptions
+  readonly config: NodeConfig
+  readonly slot: number
+  readonly log: Logger
+}): Promise<Result<LinkSecurity | undefined, Failure>> {
+  const { options, config, slot, log } = parts
+  if (options.insecureLinks || config.links === "insecure") {
+    log.warn({ machine: config.machine }, "links_insecure")
+    return ok(undefined)
+  }
+  const { runDirectory } = options
+  const joiner = { config, slot, runDirectory, limits: ORCHESTRATION_LIMITS, log, now: () => Date.now() }
+  const security = await obtainSecurity(joiner)
+  if (security.ok) {
+    log.info({ issue: security.value.identity.issue, roster: security.value.trust.rosterVersion }, "machine_admitted")
+    return security
+  }
+  const { kind, text } = security.error
+  log.fatal({ reason: kind }, text)
+  return err({ code: kind === "not_admitted" ? ExitCode.not_admitted : ExitCode.config, message: text })
 }
 
 /**
@@ -208,25 +254,34 @@ function memoryBytes(): number {
   return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem()
 }
 
-type Started = { readonly ports: Ports; readonly close: () => Promise<void> }
+type Started = { readonly ports: Ports; readonly tick: (nowMs: number) => void; readonly close: () => Promise<void> }
 
 async function startReplica(parts: {
   readonly host: ProcessHost
   readonly gateway: Gateway
   readonly options: ApplianceOptions
+  readonly advertise: string
+  readonly security: LinkSecurity | undefined
+  readonly log: Logger
   readonly sink: Parameters<ProcessHost["start"]>[0]
 }): Promise<Result<Started, Failure>> {
-  const { host, gateway, options, sink } = parts
+  const { host, gateway, options, advertise, security, log, sink } = parts
   const linked = await host.start(sink)
   if (!linked.ok) {
     const { port, detail } = linked.error
     return err({ code: ExitCode.unavailable, message: `replica port ${port} cannot be opened: ${detail}` })
   }
-  const resp = await listenResp({ host: options.bind, port: options.ports.data, gateway })
+  const resp = await RespDoors.open({
+    bind: options.bind,
+    advertise,
+    port: options.ports.data,
+    gateway,
+    onChange: (state) => log.info({ door: typeof state === "string" ? state : state.text }, "data_port"),
+  })
   if (!resp.ok) {
     return err({ code: ExitCode.unavailable, message: resp.error.text })
   }
-  const served = { gateway, replica: host, members: host }
+  const served = { gateway, replica: host, members: host, roster: host, security: apiSecurity(security) }
   const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, ...served })
   if (!api.ok) {
     await resp.value.close()
@@ -235,10 +290,16 @@ async function startReplica(parts: {
   const ports = { replica: host.links.port, data: resp.value.port, api: api.value.port }
   return ok({
     ports,
+    tick: (nowMs) => resp.value.tick(nowMs),
     close: async () => {
       await Promise.all([resp.value.close(), api.value.close()])
     },
   })
+}
+
+/** The operator API shows the same certificate as the links. */
+function apiSecurity(security: LinkSecurity | undefined): APISecurity | undefined {
+  return security && { trust: security.trust, ...security.keys }
 }
 
 /** The machine's record goes the way of every command: through the gateway and the log. */
@@ -322,15 +383,69 @@ async function runServe(options: ServeOptions): Promise<number> {
   }
   const ending = endOfProcess(log)
   const { interface: interfaceName, dhcp, voters, size, force } = options
-  const served = { image: image.value, nbp: programs.value, log }
+  const site = await siteFor(options)
+  if (!site.ok) {
+    return fail(site.error)
+  }
+  const admission = site.value && admissionOf(site.value, options)
+  const served = { image: image.value, nbp: programs.value, log, admission }
   const server = await startBootServer({ interfaceName, dhcp, voters, size, growTo, force, ...served })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }
+  const desk = await openDesk(server.value, site.value)
+  if (!desk.ok) {
+    await server.value.close()
+    return fail(desk.error)
+  }
   process.stderr.write(`mandala: ${server.value.url} boots machines; Ctrl-C ends it\n`)
   const code = await ending.code
-  await server.value.close()
+  await Promise.all([server.value.close(), desk.value?.close()])
   return code
+}
+
+/** Undefined with plain links: then nobody is asked about, and nothing is signed. */
+async function siteFor(options: ServeOptions): Promise<Result<Site | undefined, Failure>> {
+  if (options.insecureLinks) {
+    process.stderr.write("mandala: INSECURE: plain links, and every machine that asks is booted and believed\n")
+    return ok(undefined)
+  }
+  const found = findInterfaceAddress(options.interface)
+  const address = found.ok ? formatIPv4(found.value.address) : "127.0.0.1"
+  const bootEndpoint = `https://${address}:${DESK_PORT}`
+  const site = await openSite({ environment: process.env, file: options.authority, bootEndpoint })
+  if (!site.ok) {
+    return err({ code: CommandExitCode.failed, message: site.error.text })
+  }
+  for (const line of site.value.made) {
+    process.stderr.write(`mandala: ${line}\n`)
+  }
+  return site
+}
+
+function admissionOf({ authority, server }: Site, options: ServeOptions) {
+  const pushes = new RosterPush({ authority: authority.certificate, ...server })
+  return {
+    keys: keysPort(authority),
+    accept_all: options.acceptAll,
+    rules: options.accept,
+    onRoster: (roster: SignedRoster, addresses: readonly string[]) => pushes.push(roster, addresses),
+  }
+}
+
+/** Where an operator decides about machines. */
+async function openDesk(
+  server: BootServer,
+  site: Site | undefined,
+): Promise<Result<AdmissionAPI | undefined, Failure>> {
+  if (site === undefined || server.desk === undefined) {
+    return ok(undefined)
+  }
+  const { authority } = site
+  const trust = new Trust({ authority: authority.x509, cluster_id: "", now: () => Date.now() })
+  const security = { trust, authority: authority.certificate, ...site.server }
+  const opened = await listenAdmissionAPI({ host: server.address, port: DESK_PORT, security, desk: server.desk })
+  return opened.ok ? opened : err({ code: CommandExitCode.failed, message: opened.error.text })
 }
 
 /** JSON lines for programs; for a person the same lines as text. */

@@ -7,14 +7,17 @@ import { parseMAC } from "./address.ts"
 import { renderBootScript, renderChainScript, renderHoldScript } from "./boot_script.ts"
 import type { Clock } from "./clock.ts"
 import { type HTTPRequest, type HTTPResponse, jsonResponse, textResponse } from "./http/server.ts"
-import { LISTEN_RETRY_SECONDS } from "./limits.ts"
+import type { KeysPort } from "./keys_port.ts"
+import { LISTEN_RETRY_SECONDS, SEEN_SECONDS } from "./limits.ts"
 import type { Logger } from "./log.ts"
-import { decodeAnnounce, HEX_128 } from "./pool/announce.ts"
+import { type Announce, decodeAnnounce, HEX_128, rosterIn } from "./pool/announce.ts"
 import type { Formation } from "./pool/formation.ts"
 import type { Firmware, Ledger } from "./pool/ledger.ts"
 import { MACHINES_MAX, REASON_BYTES_MAX, TEXT_BYTES_MAX } from "./pool/limits.ts"
 import { encodeNodeArchive } from "./pool/node_file.ts"
+import type { Registry } from "./pool/registry.ts"
 import type { BootStatus } from "./pool/status.ts"
+import type { Tickets } from "./pool/tickets.ts"
 
 export type ServedFile = {
   readonly bytes: Uint8Array
@@ -28,12 +31,17 @@ export type RoutesOptions = {
   readonly files: ReadonlyMap<string, ServedFile>
   readonly ledger: Ledger
   readonly formation: Formation
+  /** Undefined with plain links: then whoever asks is booted, and believed. */
+  readonly admission: Admission | undefined
   readonly clock: Clock
   readonly log: Logger
   readonly status: () => BootStatus
   /** So many random bytes in hexadecimal, from the operating system. */
   readonly randomHex: (bytes: number) => string
 }
+
+/** Who may boot, and what it is given to prove itself with. */
+export type Admission = { readonly keys: KeysPort; readonly registry: Registry; readonly tickets: Tickets }
 
 export type RoutesCounters = {
   scripts: number
@@ -123,6 +131,10 @@ export class Routes {
       log.warn({ machine, machines_max: MACHINES_MAX }, "pool: the table of machines is full")
       return scriptResponse(renderHoldScript(server, `the table of machines is full: machines_max is ${MACHINES_MAX}`))
     }
+    const held = this.#heldBack(machine)
+    if (held !== undefined) {
+      return held
+    }
     this.counters.scripts += 1
     const userAgent = whitelisted(request.user_agent)
     log.info(
@@ -130,6 +142,18 @@ export class Routes {
       "boot: a machine got its script",
     )
     return scriptResponse(renderBootScript({ server_url: server, machine, boot_id: known.boot_id }))
+  }
+
+  /** What an unknown machine gets, and one that was put out: a reason on its screen, and nothing else. */
+  #heldBack(machine: string): HTTPResponse | undefined {
+    const { admission, clock, server_url: server, log } = this.#options
+    const decision = admission?.registry.onSeen(machine, clock.epochMs()) ?? "accepted"
+    if (decision === "accepted") {
+      return undefined
+    }
+    log.info({ machine, admission: decision }, "boot: a machine that is not accepted gets nothing")
+    const reason = decision === "seen" ? `${machine} waits to be accepted` : `${machine} was ${decision}`
+    return scriptResponse(renderHoldScript(server, reason, SEEN_SECONDS))
   }
 
   #onFile({ path, query }: HTTPRequest, file: ServedFile): HTTPResponse {
@@ -154,10 +178,13 @@ export class Routes {
   }
 
   #onNodeArchive({ query }: HTTPRequest, machine: string): HTTPResponse {
-    const { server_url, ledger, formation, clock, randomHex, log } = this.#options
+    const { server_url, ledger, formation, admission, clock, randomHex, log } = this.#options
     const known = ledger.find(machine)
     if (known === undefined || known.boot_id === "" || known.boot_id !== query.get("boot")) {
       return textResponse(403, "this is not the boot that this machine is at; fetch /boot.ipxe first")
+    }
+    if (admission !== undefined && admission.registry.admissionOf(machine) !== "accepted") {
+      return textResponse(403, "this machine is not accepted")
     }
     const isNew = formation.slotOf(machine) === null
     if (isNew && formation.isListening(clock.epochMs())) {
@@ -167,6 +194,10 @@ export class Routes {
     const token = formation.tokenFor(machine)
     if (isNew && slot !== null) {
       log.info({ machine, slot, voters: formation.voters }, "pool: a machine got its slot")
+    }
+    const ticket = slot === null ? "" : admission?.tickets.issue(machine, known.boot_id, clock.epochMs())
+    if (admission !== undefined && ticket === undefined) {
+      return textResponse(503, `the table of tickets is full: machines_max is ${MACHINES_MAX}`)
     }
     this.counters.archives += 1
     const body = encodeNodeArchive({
@@ -183,6 +214,9 @@ export class Routes {
       boot_server: server_url,
       seed: randomHex(SEED_BYTES),
       firmware: known.firmware,
+      links: admission === undefined ? "insecure" : "tls1.3",
+      ticket: ticket ?? "",
+      authority: admission?.keys.certificate ?? "",
     })
     return { status: 200, content_type: "application/octet-stream", body }
   }
@@ -235,6 +269,11 @@ export class Routes {
       this.counters.announces_refused += 1
       return jsonResponse(409, { error: "stale_boot" })
     }
+    const refusal = this.#judgeAnnounce(announce.value, body)
+    if (refusal !== undefined) {
+      this.counters.announces_refused += 1
+      return refusal
+    }
     const wasFormed = formation.isFormed
     const before = ledger.list().filter((other) => formation.slotOf(other.machine) !== null)
     const outcome = formation.onAnnounce(announce.value)
@@ -259,6 +298,7 @@ export class Routes {
       default:
         return unreachable(outcome)
     }
+    this.#adoptRoster(body)
     if (!ledger.onAnnounce(announce.value, clock.epochMs())) {
       this.counters.announces_refused += 1
       return jsonResponse(503, { error: "machines_max", limit: MACHINES_MAX })
@@ -267,7 +307,57 @@ export class Routes {
       log.info({ cluster_id, voters: formation.voters }, "pool: the cluster is formed")
     }
     this.counters.announces += 1
-    return jsonResponse(200, { cluster_id, generation: formation.generation, members: this.#members() })
+    const roster = this.#rosterFor(announce.value)
+    return jsonResponse(200, { cluster_id, generation: formation.generation, members: this.#members(), ...roster })
+  }
+
+  /**
+   * Only accepted machines are heard, and a cluster that this server does not know is believed only on a roster of its
+   * own authority: anybody can send an announce.
+   */
+  #judgeAnnounce({ machine, cluster_id }: Announce, body: Uint8Array): HTTPResponse | undefined {
+    const { admission, formation, log } = this.#options
+    if (admission === undefined) {
+      return undefined
+    }
+    const { registry, keys } = admission
+    const roster = keys.read(rosterIn(body))
+    if (cluster_id !== formation.clusterID && !formation.isFormed && roster?.cluster_id !== cluster_id) {
+      return jsonResponse(409, { error: "wants_roster", wants_roster: true, cluster_id: formation.clusterID })
+    }
+    const decision = registry.admissionOf(machine)
+    const isOfRoster = roster?.machines.some((one) => one.machine === machine && one.decision === "accepted") ?? false
+    if (decision === "accepted" || (decision === "seen" && isOfRoster)) {
+      return undefined
+    }
+    log.warn({ machine, admission: decision }, "pool: an announce of a machine that is not accepted")
+    const isSeen = decision === "seen"
+    return jsonResponse(403, { error: isSeen ? "not_accepted" : decision, wants_roster: isSeen })
+  }
+
+  #adoptRoster(body: Uint8Array): void {
+    const { admission, formation, clock, log } = this.#options
+    const roster = admission?.keys.read(rosterIn(body))
+    if (roster !== undefined && admission?.registry.adopt(roster, clock.epochMs()) === true) {
+      for (const { machine, decision, slot } of roster.machines) {
+        if (decision === "accepted" && slot !== null && formation.remember(machine, slot)) {
+          log.info({ machine, slot }, "pool: a slot is known again from a roster")
+        }
+      }
+      log.info({ version: roster.version, machines: roster.machines.length }, "keys: a member's roster was taken over")
+    }
+  }
+
+  /** Whoever goes by an older roster is sent the newest; from whoever has a newer one it is asked for. */
+  #rosterFor({ roster_version: version }: Announce): object {
+    const registry = this.#options.admission?.registry
+    if (registry === undefined) {
+      return {}
+    }
+    if (version > registry.version) {
+      return { wants_roster: true }
+    }
+    return version < registry.version && registry.roster !== undefined ? { roster: registry.roster } : {}
   }
 
   #members(): object[] {

@@ -81,14 +81,14 @@ export function renderBootScript({ server_url: server, machine, boot_id: bootID 
 }
 
 /** For a machine that must not boot now: says why on its screen, then asks anew. */
-export function renderHoldScript(serverURL: string, reason: string): string {
+export function renderHoldScript(serverURL: string, reason: string, seconds = HOLD_SECONDS): string {
   assertInert(serverURL)
   assertInert(reason.replaceAll(" ", ""))
   return lines([
     MAGIC,
     `echo mandala: ${reason}`,
-    `echo mandala: asking again in ${HOLD_SECONDS} seconds`,
-    `sleep ${HOLD_SECONDS}`,
+    `echo mandala: asking again in ${seconds} seconds`,
+    `sleep ${seconds}`,
     `chain --replace --autofree ${serverURL}/boot.ipxe || reboot`,
   ])
 }

@@ -2,12 +2,13 @@
  * The boot server of one interface: DHCP, TFTP and HTTP over one ledger of machines and one formation. Starts whole or
  * not at all; `close()` gives everything back. No packet of any kind stops it. Plane: control.
  */
-import { createHash, randomBytes } from "node:crypto"
+import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import { assert, unreachable } from "../appliance/types/assert.ts"
 import type { ClusterSize } from "../appliance/types/cluster_sizes.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { formatIPv4, isSameSubnet, parseIPv4 } from "./address.ts"
-import { Routes, type ServedFile } from "./boot_routes.ts"
+import { AdmissionDesk } from "./admission_desk.ts"
+import { type Admission, Routes, type ServedFile } from "./boot_routes.ts"
 import { renderChainScript } from "./boot_script.ts"
 import { SYSTEM_CLOCK } from "./clock.ts"
 import type { BootClient } from "./dhcp/client.ts"
@@ -18,11 +19,15 @@ import { type DHCPEvents, type DHCPMode, type DHCPServer, startDHCPServer } from
 import { startHTTPServer } from "./http/server.ts"
 import { findInterfaceAddress, type InterfaceAddress, type InterfaceError } from "./interface_address.ts"
 import { IMAGE_FILE_BYTES_MAX, PORT_HTTP, PORT_TFTP } from "./limits.ts"
+import { JoinRoutes } from "./join_routes.ts"
+import type { KeysPort, SignedRoster } from "./keys_port.ts"
 import type { Logger } from "./log.ts"
 import { Formation } from "./pool/formation.ts"
 import { Ledger } from "./pool/ledger.ts"
-import { CHECK_INTERVAL_MS } from "./pool/limits.ts"
+import { ANNOUNCE_FRESH_MS, CHECK_INTERVAL_MS } from "./pool/limits.ts"
 import { type BootStatus, clusterStatus, machineStatuses, STATUS_SCHEMA } from "./pool/status.ts"
+import { type AdmissionRule, Registry } from "./pool/registry.ts"
+import { Tickets } from "./pool/tickets.ts"
 import { startTFTPServer, type TFTPServer } from "./tftp/server.ts"
 import type { BindError } from "./udp.ts"
 
@@ -54,6 +59,16 @@ export type BootServerOptions = {
   readonly log: Logger
   /** Give addresses although another server does; share port 67 with another program. */
   readonly force: boolean
+  /** Undefined: plain links, by an explicit option; whoever asks is booted. */
+  readonly admission:
+    | {
+        readonly keys: KeysPort
+        readonly accept_all: boolean
+        readonly rules: readonly AdmissionRule[]
+        /** A newer roster, and where members are that were heard a moment ago. */
+        readonly onRoster: (roster: SignedRoster, addresses: readonly string[]) => void
+      }
+    | undefined
   /** Addresses for mode `full`, both ends included; by default part of the interface's own subnet. */
   readonly pool?: { readonly first: string; readonly last: string }
   readonly router?: string
@@ -77,6 +92,8 @@ export type BootServer = {
   readonly address: string
   readonly url: string
   readonly status: () => BootStatus
+  /** Undefined with plain links. */
+  readonly desk: AdmissionDesk | undefined
   readonly close: () => Promise<void>
 }
 
@@ -123,6 +140,9 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     formation_token: randomHex(16),
     started_at: SYSTEM_CLOCK.epochMs(),
   })
+  const admission = makeAdmission(options, formation, ledger)
+  const desk = admission && new AdmissionDesk({ ...admission, formation, ledger, clock: SYSTEM_CLOCK, log })
+  const joins = admission && new JoinRoutes({ ...admission, formation, clock: SYSTEM_CLOCK, log })
   const closings: Closing[] = []
   const close = async (): Promise<void> => {
     // Emptied first, so that a second call has nothing left to close.
@@ -138,12 +158,12 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
   const status = (): BootStatus => ({
     schema: STATUS_SCHEMA,
     cluster: clusterStatus(formation),
-    machines: machineStatuses(ledger, formation, SYSTEM_CLOCK.epochMs()),
+    machines: machineStatuses({ ledger, formation, registry: admission?.registry }, SYSTEM_CLOCK.epochMs()),
     counters: {
       dhcp: dhcp?.counters ?? {},
       tftp: tftp?.counters ?? {},
       http: http.ok ? http.value.counters : {},
-      pool: { ...routes.counters, machines: ledger.count, machines_refused: ledger.refused },
+      pool: { ...routes.counters, ...joins?.counters, machines: ledger.count, machines_refused: ledger.refused },
     },
   })
   const routes = new Routes({
@@ -151,6 +171,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     files: servedFiles(options),
     ledger,
     formation,
+    admission,
     clock: SYSTEM_CLOCK,
     log,
     status,
@@ -163,7 +184,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     port: PORT_HTTP,
     log,
     random: randomU32,
-    handle: (request) => routes.handle(request),
+    handle: (request) => joins?.handle(request) ?? routes.handle(request),
   })
   if (!http.ok) {
     return fail(http.error)
@@ -208,7 +229,33 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     return Promise.resolve()
   })
   log.info({ url, interface: options.interfaceName, dhcp: options.dhcp }, "boot server: ready")
-  return ok({ address: addressText, url, status, close })
+  return ok({ address: addressText, url, status, desk, close })
+}
+
+function makeAdmission({ admission }: BootServerOptions, formation: Formation, ledger: Ledger): Admission | undefined {
+  if (admission === undefined) {
+    return undefined
+  }
+  const { keys } = admission
+  const registry = new Registry({
+    ...admission,
+    clusterID: () => formation.clusterID,
+    onRoster: (roster) => admission.onRoster(roster, membersHeard(ledger, formation)),
+  })
+  const tickets = new Tickets({
+    randomHex,
+    mac: (key, text) => createHmac("sha256", Buffer.from(key, "hex")).update(text).digest("hex"),
+    isEqual: (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b)),
+  })
+  return { keys, registry, tickets }
+}
+
+function membersHeard(ledger: Ledger, formation: Formation): string[] {
+  const now = SYSTEM_CLOCK.epochMs()
+  const heard = ledger.list().filter(({ machine, announce_at: at }) => {
+    return formation.slotOf(machine) !== null && at !== null && now - at <= ANNOUNCE_FRESH_MS
+  })
+  return heard.map(({ address }) => address)
 }
 
 function interfaceMessage(name: string, error: InterfaceError): BootServerError {

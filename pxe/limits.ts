@@ -7,6 +7,8 @@ export const BOOT_ATTEMPTS_MAX = 10
 export const BOOT_RETRY_SECONDS = 3
 /** A machine that may not boot yet asks again after this. */
 export const HOLD_SECONDS = 10
+/** A machine that nobody has accepted yet asks again after this: whoever accepts it wants to see it boot. */
+export const SEEN_SECONDS = 3
 /** When a machine that came too early for its archive asks again. */
 export const LISTEN_RETRY_SECONDS = 2
 /** Largest file of an image that is served: the base archive has some 40 MB. */

@@ -2,31 +2,44 @@
 import { API_SCHEMA } from "../gateway/status_document.ts"
 import { unreachable } from "../types/assert.ts"
 import { err, ok, type Result } from "../types/result.ts"
+import type { Credentials } from "./config_store.ts"
 import { ExitCode } from "./exit_codes.ts"
 import { type JSONObject, numberAt, objectAt, parseObject, textAt } from "./json.ts"
 import { API_PORT, ATTEMPT_PAUSE_MS, ATTEMPTS_MAX, RESPONSE_BYTES_MAX } from "./limits.ts"
+import { openRequest } from "./transport.ts"
 
 export type APIError = {
-  readonly kind: "unreachable" | "timeout" | "not_found" | "degraded" | "conflict" | "failed"
+  readonly kind: "unreachable" | "timeout" | "not_found" | "degraded" | "conflict" | "denied" | "failed"
   /** One line that says what to do. */
   readonly text: string
 }
 
-const ENDPOINT_DEFAULT = `http://127.0.0.1:${API_PORT}`
-
 export type EndpointError = { readonly kind: "endpoint"; readonly text: string }
 
-/** Flag before environment before this machine. */
-export function chooseEndpoint(flag: string | undefined, environment: string | undefined): Result<URL, EndpointError> {
+export type EndpointSources = {
+  readonly flag: string | undefined
+  readonly environment: string | undefined
+  /** The name of that environment variable. */
+  readonly variable: string
+  /** What the context says. */
+  readonly kept: string | undefined
+  /** There is a key: then an endpoint without a scheme means TLS. */
+  readonly isSecured: boolean
+}
+
+/** Flag before environment before the context's file before this machine. */
+export function chooseEndpoint(sources: EndpointSources): Result<URL, EndpointError> {
+  const { flag, environment, variable, kept, isSecured } = sources
   const isSet = environment !== undefined && environment !== ""
-  const text = flag ?? (isSet ? environment : ENDPOINT_DEFAULT)
-  const from = flag === undefined && isSet ? "MANDALA_ENDPOINT" : "--endpoint"
-  const url = URL.parse(text.includes("://") ? text : `http://${text}`)
-  if (url === null || url.protocol !== "http:" || url.hostname === "") {
-    return err({ kind: "endpoint", text: `${from} '${text}' is no address: give http://HOST:PORT` })
+  const text = flag ?? (isSet ? environment : (kept ?? `127.0.0.1:${API_PORT}`))
+  const from = flag !== undefined ? "--endpoint" : isSet ? variable : "the context's endpoint"
+  const scheme = isSecured ? "https" : "http"
+  const url = URL.parse(text.includes("://") ? text : `${scheme}://${text}`)
+  if (url === null || !["http:", "https:"].includes(url.protocol) || url.hostname === "") {
+    return err({ kind: "endpoint", text: `${from} '${text}' is no address: give ${scheme}://HOST:PORT` })
   }
-  // Port 80 is what a URL without one means, and never what is meant here.
-  if (url.port === "" && !text.replace(/\/+$/, "").endsWith(":80")) {
+  // Ports 80 and 443 are what a URL without one means, and never what is meant here.
+  if (url.port === "" && !/:(80|443)$/.test(text.replace(/\/+$/, ""))) {
     url.port = String(API_PORT)
   }
   return ok(url)
@@ -34,6 +47,7 @@ export function chooseEndpoint(flag: string | undefined, environment: string | u
 
 export type FetchOptions = {
   readonly endpoint: URL
+  readonly credentials: Credentials | undefined
   readonly path: string
   readonly timeoutMs: number
   /** Sent as JSON with POST; without it the request is a GET. */
@@ -57,16 +71,17 @@ export async function fetchDocument(options: FetchOptions): Promise<Result<JSONO
 }
 
 async function fetchOnce(
-  { endpoint, path, timeoutMs, body }: FetchOptions,
+  { endpoint, credentials, path, timeoutMs, body }: FetchOptions,
   signal: AbortSignal,
 ): Promise<Result<JSONObject, APIError>> {
   const where = endpoint.origin
   let status: number
   let text: string | undefined
   try {
-    const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }
-    const response = await fetch(new URL(path, endpoint), { signal, redirect: "error", ...sent })
-    status = response.status
+    const sent = body === undefined ? undefined : JSON.stringify(body)
+    const method = body === undefined ? "GET" : "POST"
+    const response = await openRequest({ url: new URL(path, endpoint), method, body: sent, credentials, signal })
+    status = response.statusCode ?? 0
     text = await readText(response)
   } catch (error: unknown) {
     if (signal.aborted) {
@@ -98,11 +113,10 @@ async function fetchOnce(
 }
 
 /** Undefined: longer than RESPONSE_BYTES_MAX. */
-async function readText(response: Response): Promise<string | undefined> {
+async function readText(response: AsyncIterable<Uint8Array>): Promise<string | undefined> {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  const body: AsyncIterable<Uint8Array> | null = response.body
-  for await (const chunk of body ?? []) {
+  for await (const chunk of response) {
     bytes += chunk.length
     if (bytes > RESPONSE_BYTES_MAX) {
       return undefined
@@ -112,7 +126,7 @@ async function readText(response: Response): Promise<string | undefined> {
   return Buffer.concat(chunks).toString("utf8")
 }
 
-/** fetch() wraps what happened; the innermost says it best. */
+/** The innermost error says it best. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   if (cause instanceof Error) {
@@ -126,6 +140,9 @@ export function apiErrorOf(status: number, document: JSONObject, where: string):
   const said = textAt(objectAt(document, "error"), "text") ?? `HTTP ${status}`
   const text = `${where}: ${said}`
   switch (status) {
+    case 401:
+    case 403:
+      return { kind: "denied", text }
     case 404:
       return { kind: "not_found", text }
     case 409:
@@ -149,6 +166,7 @@ export function exitCodeOf(error: APIError): ExitCode {
       return ExitCode.degraded
     case "conflict":
       return ExitCode.conflict
+    case "denied":
     case "failed":
       return ExitCode.failed
     default:

@@ -25,3 +25,13 @@ export const ROOT_DIGITS = 8
 export const SLOT_MAX = 255
 /** How often `epoch --wait` looks. */
 export const EPOCH_POLL_MS = 500
+/** The file of contexts: each has three PEM texts. */
+export const CONTEXTS_MAX = 32
+export const CONFIG_BYTES_MAX = 256 * 1024
+/** Of a password that is made here: 192 bits. */
+export const PASSWORD_BYTES = 24
+export const PASSWORD_INPUT_BYTES_MAX = 1_024
+/** A roster on its way to one member. */
+export const PUSH_MS_MAX = 2_000
+/** Rules of one boot server that accept machines by themselves; pxe/pool has the same. */
+export const ACCEPT_RULES_MAX = 16

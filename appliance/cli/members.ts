@@ -3,12 +3,13 @@
  * could lose something says what, and goes ahead only when told to. Plane: control.
  */
 import { type Command, InvalidArgumentError } from "commander"
-import { type APIError, chooseEndpoint, exitCodeOf, fetchDocument } from "./api_client.ts"
+import { type APIError, exitCodeOf, fetchDocument } from "./api_client.ts"
 import { ExitCode } from "./exit_codes.ts"
 import { isTrueAt, type JSONObject, numberAt, objectAt, objectsAt, textAt } from "./json.ts"
 import { EPOCH_POLL_MS, SLOT_MAX } from "./limits.ts"
 import { type CLIStreams, examples, queryCommand, type QueryOptions } from "./options.ts"
 import { clean, type Column, formatDuration, formatTable } from "./table.ts"
+import { chooseTarget } from "./target.ts"
 import { rootText } from "./views.ts"
 import { err, type Result } from "../types/result.ts"
 
@@ -126,12 +127,12 @@ async function report(
   ask: (api: API) => Promise<Answered>,
   view: (document: JSONObject) => string,
 ): Promise<ExitCode> {
-  const endpoint = chooseEndpoint(options.endpoint, streams.environment["MANDALA_ENDPOINT"])
-  if (!endpoint.ok) {
-    streams.err(`mandala: ${endpoint.error.text}\n`)
+  const target = chooseTarget(options, streams.environment)
+  if (!target.ok) {
+    streams.err(`mandala: ${target.error.text}\n`)
     return ExitCode.usage
   }
-  const common = { endpoint: endpoint.value, timeoutMs: options.timeout * 1000 }
+  const common = { ...target.value, timeoutMs: options.timeout * 1000 }
   const answered = await ask({
     get: (path) => fetchDocument({ ...common, path }),
     post: (path, body) => fetchDocument({ ...common, path, body }),

@@ -5,18 +5,24 @@ import { TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX } from "./limits.ts"
 export type CLIStreams = {
   readonly out: (text: string) => void
   readonly err: (text: string) => void
+  readonly input: AsyncIterable<Uint8Array>
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 export type QueryOptions = {
   readonly endpoint?: string
+  readonly context?: string
   readonly output: "table" | "text" | "wide" | "json"
   readonly timeout: number
 }
 
 export function queryCommand(command: Command, outputs: readonly string[]): Command {
   return command
-    .option("--endpoint <url>", "any machine's operator API (default: MANDALA_ENDPOINT, or this machine)")
+    .option(
+      "--endpoint <url>",
+      "any machine's operator API (default: MANDALA_ENDPOINT, the context's, or this machine)",
+    )
+    .option("--context <name>", "as whom (default: MANDALA_CONTEXT, or the current one of 'mandala config')")
     .option("--timeout <seconds>", "how long to wait in all", parseSeconds, TIMEOUT_SECONDS)
     .addOption(outputOption(outputs))
 }

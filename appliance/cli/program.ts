@@ -3,12 +3,16 @@
  * failure is one line that says what to do. Serving and building are brought by main.ts. Plane: control.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
-import { chooseEndpoint, exitCodeOf, fetchDocument } from "./api_client.ts"
+import { exitCodeOf, fetchDocument } from "./api_client.ts"
 import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
 import type { JSONObject } from "./json.ts"
-import { PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
+import { ACCEPT_RULES_MAX, PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
+import { addConfigCommands } from "./config_commands.ts"
+import { addMachineCommands } from "./machine_commands.ts"
 import { addMemberCommands } from "./members.ts"
 import { type CLIStreams, examples, outputOption, parseSeconds, queryCommand, type QueryOptions } from "./options.ts"
+import { chooseTarget } from "./target.ts"
+import { addPasswordCommands } from "./password_commands.ts"
 import { fetchSalvage, fileSink, streamSink } from "./salvage.ts"
 import { formatBytes } from "./table.ts"
 import { isHealthyStatus, machinesText, salvageText, statusText } from "./views.ts"
@@ -24,8 +28,16 @@ export type ServeOptions = {
   /** Where `build` left an image; undefined for where it leaves one by default. */
   readonly image?: string
   readonly force: boolean
+  /** Who is accepted without being asked about: all, or so many of those whose address begins so. */
+  readonly acceptAll: boolean
+  readonly accept: readonly AcceptRule[]
+  /** Where the authority is kept; undefined for beside the contexts. */
+  readonly authority?: string
+  readonly insecureLinks: boolean
   readonly output: "text" | "json"
 }
+
+export type AcceptRule = { readonly prefix: string; readonly count_max: number }
 
 export type BuildOptions = {
   readonly out?: string
@@ -45,6 +57,7 @@ export type Handlers = {
 const PROCESS_STREAMS: CLIStreams = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  input: process.stdin,
   environment: process.env,
 }
 
@@ -95,6 +108,9 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
   addMachines(program, streams, onCode)
   addSalvage(program, streams, onCode)
   addMemberCommands(program, streams, onCode)
+  addMachineCommands(program, streams, onCode)
+  addPasswordCommands(program, streams, onCode)
+  addConfigCommands(program, streams, onCode)
   addVersion(program, handlers, streams)
   program
     .command("appliance", { hidden: true })
@@ -134,10 +150,14 @@ function addServe(program: Command, handlers: Handlers, onCode: (code: number) =
     )
     .option("--image <directory>", "the image that `mandala build` made")
     .option("--force", "go on where a check would stop", false)
+    .option("--accept-all", "a lab: every machine that asks is accepted", false)
+    .option("--accept <rule>", "PREFIX=COUNT: so many machines whose address begins so; again for more", parseRule, [])
+    .option("--authority <file>", "the site's authority (default: authority.json beside the contexts; made if missing)")
+    .option("--insecure-links", "no certificates, no encryption, nobody is asked about: for benchmarks", false)
     .addOption(outputOption(["text", "json"]))
     .addHelpText(
       "after",
-      examples("mandala serve --interface eth0", "mandala serve --interface br0 --dhcp full --voters 5 -o json"),
+      examples("mandala serve --interface eth0", "mandala serve --interface br0 --dhcp full --accept 52:54:00=3"),
     )
     .action(async (options: ServeOptions) => onCode(await handlers.serve(options)))
 }
@@ -181,6 +201,7 @@ function addMachines(program: Command, streams: CLIStreams, onCode: (code: numbe
 
 type SalvageFlags = {
   readonly endpoint?: string
+  readonly context?: string
   readonly output: string
   readonly timeout: number
   readonly force: boolean
@@ -190,7 +211,11 @@ function addSalvage(program: Command, streams: CLIStreams, onCode: (code: number
   program
     .command("salvage")
     .description("after the loss of the majority: what one survivor holds, which nobody vouches for")
-    .option("--endpoint <url>", "the survivor's operator API (default: MANDALA_ENDPOINT, or this machine)")
+    .option(
+      "--endpoint <url>",
+      "the survivor's operator API (default: MANDALA_ENDPOINT, the context's, or this machine)",
+    )
+    .option("--context <name>", "as whom (default: MANDALA_CONTEXT, or the current one of 'mandala config')")
     .option("--timeout <seconds>", "how long to wait without a byte", parseSeconds, TIMEOUT_SECONDS)
     .requiredOption("-o, --output <file>", "a file that is not there yet, or json for JSON lines on standard output")
     .option("--force", "salvage although the cluster answers; given up when it commits meanwhile", false)
@@ -205,9 +230,9 @@ function addSalvage(program: Command, streams: CLIStreams, onCode: (code: number
 }
 
 async function runSalvage(options: SalvageFlags, streams: CLIStreams): Promise<ExitCode> {
-  const endpoint = chooseEndpoint(options.endpoint, streams.environment["MANDALA_ENDPOINT"])
-  if (!endpoint.ok) {
-    streams.err(`mandala: ${endpoint.error.text}\n`)
+  const target = chooseTarget(options, streams.environment)
+  if (!target.ok) {
+    streams.err(`mandala: ${target.error.text}\n`)
     return ExitCode.usage
   }
   const isStream = options.output === "json"
@@ -225,7 +250,7 @@ async function runSalvage(options: SalvageFlags, streams: CLIStreams): Promise<E
   }
   const isForced = options.force
   const timeoutMs = options.timeout * 1000
-  const fetched = await fetchSalvage({ endpoint: endpoint.value, isForced, timeoutMs, progress }, sink.value)
+  const fetched = await fetchSalvage({ ...target.value, isForced, timeoutMs, progress }, sink.value)
   if (!fetched.ok) {
     streams.err(`mandala: ${fetched.error.text}\n`)
     return exitCodeOf(fetched.error)
@@ -250,13 +275,13 @@ function addVersion(program: Command, handlers: Handlers, streams: CLIStreams): 
 }
 
 async function runQuery(options: QueryOptions, query: Query, streams: CLIStreams): Promise<ExitCode> {
-  const endpoint = chooseEndpoint(options.endpoint, streams.environment["MANDALA_ENDPOINT"])
-  if (!endpoint.ok) {
-    streams.err(`mandala: ${endpoint.error.text}\n`)
+  const target = chooseTarget(options, streams.environment)
+  if (!target.ok) {
+    streams.err(`mandala: ${target.error.text}\n`)
     return ExitCode.usage
   }
   const timeoutMs = options.timeout * 1000
-  const fetched = await fetchDocument({ endpoint: endpoint.value, path: query.path, timeoutMs })
+  const fetched = await fetchDocument({ ...target.value, path: query.path, timeoutMs })
   if (!fetched.ok) {
     streams.err(`mandala: ${fetched.error.text}\n`)
     return exitCodeOf(fetched.error)
@@ -264,6 +289,15 @@ async function runQuery(options: QueryOptions, query: Query, streams: CLIStreams
   const { output } = options
   streams.out(output === "json" ? `${JSON.stringify(fetched.value, null, 2)}\n` : query.view(fetched.value, output))
   return query.code(fetched.value)
+}
+
+function parseRule(text: string, before: readonly AcceptRule[]): AcceptRule[] {
+  const [, prefix = "", count = ""] = /^((?:[0-9a-fA-F]{2}[:-]?){0,6})=([1-9][0-9]{0,2})$/.exec(text) ?? []
+  if (count === "" || before.length >= ACCEPT_RULES_MAX) {
+    throw new InvalidArgumentError(`Allowed is PREFIX=COUNT, as 52:54:00=3 or =3, ${ACCEPT_RULES_MAX} times at most.`)
+  }
+  const normal = prefix.toLowerCase().replaceAll(":", "-").replace(/-$/, "")
+  return [...before, { prefix: normal, count_max: Number(count) }]
 }
 
 function parseVoters(text: string): number {

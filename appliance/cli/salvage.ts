@@ -6,8 +6,10 @@ import { createHash } from "node:crypto"
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, unlinkSync, writeSync } from "node:fs"
 import { err, ok, type Result } from "../types/result.ts"
 import { type APIError, apiErrorOf } from "./api_client.ts"
+import type { Credentials } from "./config_store.ts"
 import { isTrueAt, type JSONObject, numberAt, objectAt, parseObject, textAt } from "./json.ts"
 import { SALVAGE_LINE_BYTES_MAX } from "./limits.ts"
+import { openRequest } from "./transport.ts"
 
 /** Gets the lines as they come; closed well when all was good, else it leaves nothing behind. */
 type LineSink = {
@@ -17,6 +19,7 @@ type LineSink = {
 
 export type SalvageOptions = {
   readonly endpoint: URL
+  readonly credentials: Credentials | undefined
   readonly isForced: boolean
   /** Without a byte for so long the machine is given up. */
   readonly timeoutMs: number
@@ -41,13 +44,15 @@ async function fetchLines(options: SalvageOptions, reader: SalvageReader): Promi
   let bytes = 0
   try {
     const url = new URL(options.isForced ? "/v1/salvage?force=1" : "/v1/salvage", endpoint)
-    const response = await fetch(url, { signal: silence.signal, redirect: "error" })
-    if (response.status !== 200) {
-      const text = (await response.text()).slice(0, SALVAGE_LINE_BYTES_MAX)
-      return err(apiErrorOf(response.status, parseObject(text) ?? {}, where))
+    const { credentials } = options
+    const response = await openRequest({ url, method: "GET", body: undefined, credentials, signal: silence.signal })
+    const status = response.statusCode ?? 0
+    if (status !== 200) {
+      const text = await readHead(response)
+      return err(apiErrorOf(status, parseObject(text) ?? {}, where))
     }
-    const body: AsyncIterable<Uint8Array> | null = response.body
-    for await (const chunk of body ?? []) {
+    const body: AsyncIterable<Uint8Array> = response
+    for await (const chunk of body) {
       clearTimeout(deadline)
       deadline = setTimeout(() => silence.abort(), timeoutMs)
       bytes += chunk.length
@@ -71,6 +76,18 @@ async function fetchLines(options: SalvageOptions, reader: SalvageReader): Promi
   } finally {
     clearTimeout(deadline)
   }
+}
+
+/** The beginning of an answer that is none of lines. */
+async function readHead(response: AsyncIterable<Uint8Array>): Promise<string> {
+  let text = ""
+  for await (const chunk of response) {
+    text += Buffer.from(chunk).toString("utf8")
+    if (text.length >= SALVAGE_LINE_BYTES_MAX) {
+      break
+    }
+  }
+  return text.slice(0, SALVAGE_LINE_BYTES_MAX)
 }
 
 class SalvageReader {

@@ -49,10 +49,18 @@ export function statusText(document: JSONObject): string {
     ["log", `view ${show(cluster, "view")}, op ${show(cluster, "op")}, commit ${show(cluster, "commit")}`],
     ["arena", `${formatBytes(numberAt(arena, "bytes") ?? 0)}${used.length === 0 ? "" : `: ${used.join(", ")}`}`],
     ["state", stateText(objectAt(document, "checkpoint"))],
+    ["links", linksText(machine)],
     ["memory", `${formatBytes(memory)} of static buffers, ${faultsText(objectAt(document, "memory"))}`],
   ]
   const lines = facts.map(([key, value]) => `${key.padEnd(10)}${value}\n`)
   return `${lines.join("")}\n${formatTable(MEMBER_COLUMNS, members)}`
+}
+
+function linksText(machine: JSONObject | undefined): string {
+  const roster = numberAt(machine, "roster_version") ?? 0
+  return textAt(machine, "link_security") === "tls1.3"
+    ? `TLS 1.3, ${roster === 0 ? "no roster yet" : `roster of ${new Date(roster).toISOString()}`}`
+    : "INSECURE: in plain, and whoever reaches them is believed"
 }
 
 /** What of the state is certified and checked; or, of a machine whose state is not whole, what is missing. */

@@ -9,6 +9,7 @@ import type { ClusterLimits } from "../types/limits.ts"
 import { type CommandFields, EntryKind } from "./batch.ts"
 import type { Connection } from "./connection.ts"
 import type { Introspection } from "./introspection.ts"
+import { argumentBytes, type RespAccess } from "./resp_access.ts"
 import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX } from "./limits.ts"
 import { CommandId, type CommandSpec, findCommand, isArity, isWord } from "./resp/command_table.ts"
 import { type IntegerHalves, isMinimum, negate, readInteger, toSafeInteger } from "./resp/integer.ts"
@@ -22,14 +23,29 @@ export type ExecutorOptions = {
   readonly limits: ClusterLimits
   readonly texts: Texts
   readonly introspection: Introspection
+  readonly access: RespAccess
   /** Milliseconds of the gateway's clock. */
   readonly now: () => number
+}
+
+const AUTH_REFUSED =
+  "ERR AUTH <password> called without any password configured for the default user. " +
+  "Are you sure your configuration is correct?"
+const NOAUTH = "NOAUTH Authentication required."
+const HELLO_NOAUTH =
+  "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> " +
+  "option can be used to authenticate the client and select the RESP protocol version at the same time"
+const WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled."
+
+function isBeforeLogin(id: CommandId): boolean {
+  return id === CommandId.auth || id === CommandId.hello || id === CommandId.quit
 }
 
 export class CommandExecutor {
   readonly #limits: ClusterLimits
   readonly #texts: Texts
   readonly #introspection: Introspection
+  readonly #access: RespAccess
   readonly #now: () => number
   readonly #fields: CommandFields = {
     code: 0,
@@ -50,6 +66,7 @@ export class CommandExecutor {
     this.#limits = options.limits
     this.#texts = options.texts
     this.#introspection = options.introspection
+    this.#access = options.access
     this.#now = options.now
   }
 
@@ -62,6 +79,9 @@ export class CommandExecutor {
     }
     if (!isArity(spec, parser.argumentCount)) {
       return this.#error(connection, spec.arityError)
+    }
+    if (!this.#access.isAllowed(connection.login) && !isBeforeLogin(spec.id)) {
+      return this.#error(connection, NOAUTH)
     }
     return this.#dispatch(connection, spec)
   }
@@ -92,7 +112,10 @@ export class CommandExecutor {
       case CommandId.dbsize:
         return this.#dbSize(connection)
       case CommandId.hello:
+        return this.#hello(connection)
       case CommandId.auth:
+        return this.#auth(connection)
+      case CommandId.acl:
       case CommandId.info:
       case CommandId.command:
       case CommandId.client:
@@ -201,8 +224,8 @@ export class CommandExecutor {
       case CommandId.hello:
         this.#introspection.hello(connection, out)
         break
-      case CommandId.auth:
-        this.#introspection.auth(connection.parser, out)
+      case CommandId.acl:
+        this.#introspection.acl(connection.parser, out)
         break
       case CommandId.info:
         this.#introspection.info(connection.parser, out)
@@ -222,6 +245,48 @@ export class CommandExecutor {
         out.simple("OK")
     }
     return this.#endLocal(connection, out, id === CommandId.quit)
+  }
+
+  #auth(connection: Connection): boolean {
+    const { parser } = connection
+    if (parser.argumentCount > 3 || !this.#access.isRequired) {
+      return this.#error(connection, parser.argumentCount > 3 ? "ERR syntax error" : AUTH_REFUSED)
+    }
+    const out = this.#beginLocal(connection)
+    if (out === undefined || !this.#login(connection, parser.argumentCount === 3 ? 1 : 0)) {
+      return false
+    }
+    if (this.#access.isAllowed(connection.login)) {
+      out.simple("OK")
+    } else {
+      this.refused += 1
+      out.error(WRONGPASS)
+    }
+    return this.#endLocal(connection, out, false)
+  }
+
+  #hello(connection: Connection): boolean {
+    const user = this.#introspection.userInHello(connection.parser)
+    if (this.#access.isRequired && user > 0) {
+      if (!this.#login(connection, user)) {
+        return false
+      }
+      if (!this.#access.isAllowed(connection.login)) {
+        return this.#error(connection, WRONGPASS)
+      }
+    } else if (!this.#access.isAllowed(connection.login)) {
+      return this.#error(connection, HELLO_NOAUTH)
+    } else if (user > 0) {
+      return this.#error(connection, AUTH_REFUSED)
+    }
+    return this.#local(connection, CommandId.hello)
+  }
+
+  /** The user stands in argument `user`, 0 for the default one, and the password behind it. False: wait. */
+  #login(connection: Connection, user: number): boolean {
+    const { parser, login } = connection
+    const name = user === 0 ? undefined : argumentBytes(parser, user)
+    return this.#access.login(login, name, argumentBytes(parser, user + 1), this.#now())
   }
 
   #select(parser: RequestParser, out: ReplyWriter): void {

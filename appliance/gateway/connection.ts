@@ -4,6 +4,7 @@
  */
 import { assert } from "../types/assert.ts"
 import type { Owner } from "./batch.ts"
+import type { LoginState } from "./resp_access.ts"
 import { CONNECTION_OUT_BYTES_MAX, CONNECTION_OUT_PAUSE_BYTES, CONNECTION_OUT_STALLED_MS } from "./limits.ts"
 import { ParseStatus, RequestParser } from "./resp/parser.ts"
 import { type ReplyDrain, ReplyWriter } from "./resp/reply_writer.ts"
@@ -56,6 +57,7 @@ export class Connection implements Owner, ReplyDrain {
   /** 2 or 3. */
   protocol = 2
   name = ""
+  readonly login: LoginState = { generation: 0, failures: 0, answerAt: 0 }
   /** The gateway's: in its list of connections with work, in its list of those that wait. */
   isListed = false
   isWaiting = false
@@ -104,6 +106,9 @@ export class Connection implements Owner, ReplyDrain {
     session.connections += 1
     this.protocol = 2
     this.name = ""
+    this.login.generation = 0
+    this.login.failures = 0
+    this.login.answerAt = 0
     this.#isOpen = true
     this.#isClosing = false
     this.#isAllAnswered = false

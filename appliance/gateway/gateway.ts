@@ -23,9 +23,11 @@ import {
   CONNECTION_OUT_BUFFER_BYTES,
   CONNECTIONS_CHECK_MS,
   CONNECTIONS_MAX,
+  PASSWORD_CHECK_MS,
   SESSIONS_PER_GATEWAY,
 } from "./limits.ts"
 import type { ReplicaPort } from "./port.ts"
+import { PASSWORD_SECRET, RespAccess } from "./resp_access.ts"
 import { Results } from "./results.ts"
 import { Session } from "./session.ts"
 import { Texts } from "./texts.ts"
@@ -47,6 +49,8 @@ export type Call = {
   readonly value: Buffer
   /** A safe integer. */
   readonly argument: number
+  /** A table's number, for commands that name one. */
+  readonly flags?: number
 }
 
 const CLIENT_ID_WORDS = 4
@@ -57,6 +61,8 @@ const BATCHES_PER_SESSION = 2
 const FLUSH_ROUNDS_MAX = 4
 
 export class Gateway implements ConnectionHost {
+  readonly access = new RespAccess()
+  readonly #port: ReplicaPort
   readonly #limits: ClusterLimits
   readonly #texts: Texts
   readonly #schedule: () => void
@@ -75,6 +81,7 @@ export class Gateway implements ConnectionHost {
   #calls = 0
   #now = 0
   #checkedAt = 0
+  #passwordAt = Number.NEGATIVE_INFINITY
   #isScheduled = false
   #isFlushing = false
 
@@ -93,7 +100,10 @@ export class Gateway implements ConnectionHost {
     const texts = new Texts(options.limits)
     this.#texts = texts
     const introspection = new Introspection({ port: options.port, status: () => this.status() })
-    this.#executor = new CommandExecutor({ limits: options.limits, texts, introspection, now: () => this.#now })
+    const { access } = this
+    const now = (): number => this.#now
+    this.#executor = new CommandExecutor({ limits: options.limits, texts, introspection, access, now })
+    this.#port = options.port
     this.#makeSessions(options, texts)
     this.#makeConnections(options.memory)
   }
@@ -182,8 +192,21 @@ export class Gateway implements ConnectionHost {
         connection.checkProgress(nowMs)
       }
     }
+    this.#updateAccess(nowMs)
     this.#retryWaiting()
     this.flush()
+  }
+
+  #updateAccess(nowMs: number): void {
+    if (nowMs - this.#passwordAt < PASSWORD_CHECK_MS) {
+      return
+    }
+    this.#passwordAt = nowMs
+    const secret = this.#port.secret(PASSWORD_SECRET)
+    // A machine that lost its state goes by what it knew: it must not open for want of knowledge.
+    if (secret !== null) {
+      this.access.update(secret)
+    }
   }
 
   /** Sends what the sessions hold and writes what the connections are owed. */
@@ -312,7 +335,7 @@ export class Gateway implements ConnectionHost {
     }
     const fields: CommandFields = {
       code: call.code,
-      flags: 0,
+      flags: call.flags ?? 0,
       keyStart: 0,
       keyBytes: call.key.length,
       valueStart: call.key.length,
@@ -347,6 +370,8 @@ export class Gateway implements ConnectionHost {
       connections: CONNECTIONS_MAX - this.#free.count,
       connections_max: CONNECTIONS_MAX,
       sessions_registered: this.#sessions.filter((session) => session.isRegistered).length,
+      password_required: this.access.isRequired,
+      password_failures: this.access.failures,
       commands_waiting: this.#sessions.reduce((sum, session) => sum + session.waiting, 0),
       counters: { ...this.#counters, commands_refused: this.#executor.refused },
     }

@@ -20,5 +20,8 @@ export type GatewayStatus = {
   readonly sessions_registered: number
   /** Commands that wait for an answer or to be sent. */
   readonly commands_waiting: number
+  /** A password is set: only then machines listen beyond loopback. */
+  readonly password_required: boolean
+  readonly password_failures: number
   readonly counters: Readonly<GatewayCounters>
 }

@@ -12,10 +12,6 @@ const REDIS_VERSION = "7.2.0"
 /** Quotes of a client's own words in errors, as long as Redis's. */
 const QUOTE_BYTES_MAX = 128
 
-const AUTH_REFUSED =
-  "ERR AUTH <password> called without any password configured for the default user. " +
-  "Are you sure your configuration is correct?"
-
 export class Introspection {
   readonly #port: ReplicaPort
   readonly #status: () => GatewayStatus
@@ -69,7 +65,9 @@ export class Introspection {
     for (let argument = 2; argument < parser.argumentCount; argument += 1) {
       const left = parser.argumentCount - 1 - argument
       if (isArgument(parser, argument, "auth") && left >= 2) {
-        return AUTH_REFUSED
+        // The executor has judged it.
+        argument += 2
+        continue
       }
       if (isArgument(parser, argument, "setname") && left >= 1) {
         argument += 1
@@ -88,8 +86,26 @@ export class Introspection {
     return ""
   }
 
-  auth(parser: RequestParser, out: ReplyWriter): void {
-    out.error(parser.argumentCount > 3 ? "ERR syntax error" : AUTH_REFUSED)
+  /** Where HELLO names a user, whose password follows; 0 where it doesn't. */
+  userInHello(parser: RequestParser): number {
+    for (let argument = 2; argument + 2 < parser.argumentCount; argument += 1) {
+      if (isArgument(parser, argument, "auth")) {
+        return argument + 1
+      }
+    }
+    return 0
+  }
+
+  acl(parser: RequestParser, out: ReplyWriter): void {
+    if (isArgument(parser, 1, "whoami")) {
+      if (parser.argumentCount === 2) {
+        out.bulkText("default")
+      } else {
+        out.error("ERR wrong number of arguments for 'acl|whoami' command")
+      }
+    } else {
+      out.error(this.unknownSubcommand(parser, "ACL"))
+    }
   }
 
   /** The text of an error, or "". */
@@ -219,6 +235,8 @@ export class Introspection {
           maxclients: status.connections_max,
           clients_refused: status.counters.connections_refused,
           clients_slow_closed: status.counters.connections_slow_closed,
+          password_required: Number(status.password_required),
+          password_failures: status.password_failures,
         },
       ],
       ["Memory", { used_memory: bytes, arena_bytes: info.arena_bytes }],
@@ -242,6 +260,7 @@ export class Introspection {
           connected_slaves: Math.max(0, info.copies - 1),
           replica_role: info.primary_slot === info.slot ? "primary" : info.role === "voter" ? "backup" : info.role,
           status: info.status,
+          link_security: info.link_security,
           slot: info.slot,
           voters: info.voters,
           incarnation: info.incarnation,

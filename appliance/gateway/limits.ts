@@ -62,10 +62,27 @@ export const CALLS_MAX = 64
 /** Answers of machine_list that the operator API puts together for one page of machines. */
 export const MACHINE_PAGES_MAX = 64
 
+/** The first wrong password of a connection is answered after so long; each further one after twice the time. */
+export const AUTH_DELAY_MS = 100
+export const AUTH_DELAY_DOUBLINGS_MAX = 5
+/** Between the answers to two wrong passwords, whosever they are. */
+export const AUTH_PAUSE_MS = 10
+/** How often the password is looked up in this machine's state. */
+export const PASSWORD_CHECK_MS = 250
+/** A door to the network that did not open is tried again after so long. */
+export const DOOR_RETRY_MS = 1_000
+/** A password is for programs: long enough that a fast hash of it is not guessed. */
+export const PASSWORD_CHARS_MIN = 16
+export const PASSWORD_CHARS_MAX = 128
+
 /** The operator API. */
 export const API_CONNECTIONS_MAX = 64
 export const API_HEADER_BYTES_MAX = 8 * KIB
 export const API_HEADERS_MAX = 64
+/** A roster as JSON, whose quotes are escaped. */
+export const API_ROSTER_BYTES_MAX = 128 * KIB
+/** A request's JSON. */
+export const API_BODY_BYTES_MAX = 4 * KIB
 export const API_HEADERS_TIMEOUT_MS = 5_000
 export const API_REQUEST_TIMEOUT_MS = 15_000
 export const API_KEEP_ALIVE_MS = 5_000

@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http"
 import type { Change, ChangeAnswer } from "../orchestration/membership.ts"
 import type { PromoteOutcome } from "../replication/replica.ts"
 import { STANDBYS_MAX, VOTERS_MAX } from "../types/limits.ts"
-import { err, ok, type Result } from "../types/result.ts"
+import { describeBodyError, type Fields, readBody } from "./api_body.ts"
 import { API_SCHEMA, type ErrorDocument } from "./status_document.ts"
 
 /** What the API asks of the process host. */
@@ -19,7 +19,6 @@ export interface MembersPort {
 
 const MEMBERS_PATH = "/v1/members"
 const PROMOTE_PATH = "/v1/standby/promote"
-const BODY_BYTES_MAX = 4_096
 
 export type MembersAnswer = { readonly status: number; readonly document: object }
 
@@ -33,7 +32,7 @@ export async function answerMembers(path: string, request: IncomingMessage, port
   }
   const body = await readBody(request)
   if (!body.ok) {
-    return refusal(body.error === "body_bytes_max" ? 413 : 400, body.error, bodyText(body.error))
+    return refusal(body.error === "body_bytes_max" ? 413 : 400, body.error, describeBodyError(body.error))
   }
   return path === PROMOTE_PATH ? promote(body.value, port) : await change(body.value, port)
 }
@@ -115,36 +114,6 @@ function changeText({ outcome, slot, epoch }: ChangeAnswer): string {
       return "no answer in time: the epoch shows whether it happened; ask again only if it has not risen"
     default:
       return "no primary was found: the cluster has no majority, or is changing views; nothing was changed"
-  }
-}
-
-type Fields = Readonly<Record<string, unknown>>
-type BodyError = "body_bytes_max" | "not_json"
-
-function bodyText(error: BodyError): string {
-  return error === "body_bytes_max" ? `a body has at most ${BODY_BYTES_MAX} bytes` : "the body is no JSON object"
-}
-
-async function readBody(request: IncomingMessage): Promise<Result<Fields, BodyError>> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  try {
-    for await (const chunk of request) {
-      // Proof: no encoding was set, so Node's stream hands out buffers.
-      const buffer = chunk as Buffer
-      bytes += buffer.length
-      if (bytes > BODY_BYTES_MAX) {
-        return err("body_bytes_max")
-      }
-      chunks.push(buffer)
-    }
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"))
-    const isObject = typeof value === "object" && value !== null && !Array.isArray(value)
-    // Proof: an object that is no array has string keys, and its values are not assumed to be anything.
-    return isObject ? ok(value as Fields) : err("not_json")
-  } catch {
-    // The client went away in the middle, or sent something else.
-    return err("not_json")
   }
 }
 

@@ -41,7 +41,7 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
     help,
     samples: Object.entries(counts).map(([kind, count]) => [`{kind="${label(kind)}"}`, count] as const),
   })
-  const { frames_refused_by, hellos_refused_by, hellos_declined_by, ...links } = info.links
+  const { frames_refused_by, hellos_refused_by, hellos_declined_by, handshakes_refused_by, ...links } = info.links
   const { checkpoint } = info
   const isAlarm = (kind: string): number => (info.alarms.some((alarm) => alarm.kind === kind) ? 1 : 0)
   const heard = info.members.filter((member) => member.last_contact_ms !== null)
@@ -53,6 +53,12 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
       samples: [[`{machine="${label(info.name)}",version="${label(info.version)}",slot="${info.slot}"}`, 1]],
     },
     gauge("healthy", "1 with a primary, a live majority and a whole state here.", isHealthy(info) ? 1 : 0),
+    gauge(
+      "links_encrypted",
+      "0 where links are plain, by an explicit option.",
+      info.link_security === "tls1.3" ? 1 : 0,
+    ),
+    gauge("roster_version", "The authority's decisions that this machine goes by.", info.roster_version),
     gauge("is_primary", "1 on the primary.", info.primary_slot === info.slot ? 1 : 0),
     gauge("view", "The view.", info.view),
     gauge("op", "The youngest op in the log.", info.op),
@@ -112,10 +118,13 @@ function metrics(info: HostInfo, { counters, ...status }: GatewayStatus): Metric
     byKind("frames_refused", "Frames of peers that closed their link.", frames_refused_by),
     byKind("hellos_refused", "Links that this replica turned away.", hellos_refused_by),
     byKind("hellos_declined", "Links that a peer turned away.", hellos_declined_by),
+    byKind("handshakes_refused", "Connections without a handshake that counts.", handshakes_refused_by),
     byKind("links", "What the links did.", links),
     byKind("protocol", "What the replica refused, lost or went through.", info.protocol),
     gauge("connections", "RESP connections.", status.connections),
     gauge("commands_waiting", "Commands that wait for an answer.", status.commands_waiting),
+    gauge("password_required", "1 where the data port asks for a password.", status.password_required ? 1 : 0),
+    counter("password_failures", "Wrong passwords at the data port.", status.password_failures),
     counter("commands", "RESP commands executed.", counters.commands),
     counter("commands_refused", "RESP commands answered with an error by this gateway.", counters.commands_refused),
     counter("batches", "Requests through the log.", counters.batches),

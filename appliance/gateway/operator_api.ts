@@ -1,27 +1,31 @@
 /**
- * The operator API: what the `mandala` commands, dashboards and probes ask. Plain HTTP so far: who reaches the port may
- * read it and change the members. Nothing secret is in any answer. Plane: control.
+ * The operator API: what the `mandala` commands, dashboards and probes ask. Over TLS with an operator's key, whose role
+ * says how far it goes; only whether the machine is healthy is told to everybody. Plane: control.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { OperatorRole } from "../keys/identity.ts"
+import { parseSignedRoster, type SignedRoster } from "../keys/roster.ts"
 import { assert } from "../types/assert.ts"
 import { err, ok, type Result } from "../types/result.ts"
-import type { Gateway } from "./gateway.ts"
 import {
-  API_CONNECTIONS_MAX,
-  API_HEADER_BYTES_MAX,
-  API_HEADERS_MAX,
-  API_HEADERS_TIMEOUT_MS,
-  API_KEEP_ALIVE_MS,
-  API_REQUEST_TIMEOUT_MS,
-  API_REQUESTS_PER_SOCKET_MAX,
-} from "./limits.ts"
+  type APICounters,
+  type APISecurity,
+  createAPIServer,
+  isKnown,
+  judgeAccess,
+  noAPICounters,
+} from "./api_access.ts"
+import { readBody } from "./api_body.ts"
+import type { Gateway } from "./gateway.ts"
+import { API_ROSTER_BYTES_MAX } from "./limits.ts"
 import { type ListenError, listen } from "./listen.ts"
 import { readMachines } from "./machines_reader.ts"
 import { answerMembers, isMembersPath, type MembersPort } from "./members_api.ts"
 import { METRICS_CONTENT_TYPE, metricsText } from "./metrics.ts"
+import { answerPassword, PASSWORD_PATH } from "./password_api.ts"
 import type { ReplicaPort } from "./port.ts"
 import { SalvageAnswers } from "./salvage_answer.ts"
-import { errorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
+import { API_SCHEMA, errorDocument, isHealthy, machinesDocument, statusDocument } from "./status_document.ts"
 
 export type OperatorAPIOptions = {
   readonly host: string
@@ -29,9 +33,20 @@ export type OperatorAPIOptions = {
   readonly gateway: Gateway
   readonly replica: Pick<ReplicaPort, "info" | "salvage">
   readonly members: MembersPort
+  readonly roster: RosterPort
+  readonly security: APISecurity | undefined
 }
 
-export type OperatorAPI = { readonly port: number; readonly close: () => Promise<void> }
+/** What the process host does with a roster. */
+export interface RosterPort {
+  learnRoster(roster: SignedRoster): string
+}
+
+export type OperatorAPI = {
+  readonly port: number
+  readonly counters: Readonly<APICounters>
+  readonly close: () => Promise<void>
+}
 
 type Answer = {
   readonly status: number
@@ -40,34 +55,25 @@ type Answer = {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+const ROSTER_PATH = "/v1/roster"
 const JSON_TYPE = "application/json; charset=utf-8"
 const TEXT_TYPE = "text/plain; charset=utf-8"
 
 export async function listenOperatorAPI(options: OperatorAPIOptions): Promise<Result<OperatorAPI, ListenError>> {
   const salvages = new SalvageAnswers(options.replica)
-  const server = createServer(
-    {
-      maxHeaderSize: API_HEADER_BYTES_MAX,
-      headersTimeout: API_HEADERS_TIMEOUT_MS,
-      requestTimeout: API_REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: API_KEEP_ALIVE_MS,
-      connectionsCheckingInterval: API_HEADERS_TIMEOUT_MS,
-    },
-    (request, response) => {
-      // Every failure is an answer already: what is left could only be a bug, and ends the process as one.
-      void handle(options, salvages, request, response)
-    },
-  )
-  server.maxConnections = API_CONNECTIONS_MAX
-  server.maxHeadersCount = API_HEADERS_MAX
-  server.maxRequestsPerSocket = API_REQUESTS_PER_SOCKET_MAX
+  const counters = noAPICounters()
+  const server = createAPIServer(options.security, counters, (request, response) => {
+    counters.requests += 1
+    // Every failure is an answer already: what is left could only be a bug, and ends the process as one.
+    void handle(options, { salvages, counters }, request, response)
+  })
   const problem = await listen(server, options)
   if (problem !== undefined) {
     return err(problem)
   }
   const address = server.address()
   assert(address !== null && typeof address === "object", "operator api: a TCP server has a port")
-  return ok({ port: address.port, close: () => close(server) })
+  return ok({ port: address.port, counters, close: () => close(server) })
 }
 
 function close(server: Server): Promise<void> {
@@ -79,15 +85,32 @@ function close(server: Server): Promise<void> {
 
 async function handle(
   options: OperatorAPIOptions,
-  salvages: SalvageAnswers,
+  { salvages, counters }: { readonly salvages: SalvageAnswers; readonly counters: APICounters },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   // A client that went away in the middle: there is nobody left to tell.
   response.on("error", () => undefined)
   const url = urlOf(request)
+  if (url.pathname === ROSTER_PATH && isKnown(options.security, request)) {
+    send(request, response, { ...(await learnRoster(options, request)), headers: { connection: "close" } })
+    return
+  }
+  const needed = roleFor(url.pathname)
+  const access = needed === undefined ? undefined : judgeAccess(options.security, request, needed)
+  if (access?.ok === false) {
+    const { status, kind, text } = access.error
+    counters[status === 401 ? "unauthenticated" : "forbidden"] += 1
+    send(request, response, { ...refusal(status, kind, text), headers: { connection: "close" } })
+    return
+  }
   if (request.method === "GET" && url.pathname === "/v1/salvage" && !hasBodyOf(request)) {
     await salvages.answer(response, url.searchParams.get("force") === "1")
+    return
+  }
+  if (url.pathname === PASSWORD_PATH) {
+    const { status, document } = await answerPassword(request, options.gateway)
+    send(request, response, { ...json(status, document), headers: { connection: "close" } })
     return
   }
   if (isMembersPath(url.pathname)) {
@@ -99,6 +122,32 @@ async function handle(
   const answer = hasBody ? refusal(413, "body_bytes_max", "a request has no body") : await route(options, request)
   // Whatever else such a client sends is not read.
   send(request, response, hasBody ? { ...answer, headers: { ...answer.headers, connection: "close" } } : answer)
+}
+
+/** Signed by the authority, or nothing: who brings it does not matter. */
+async function learnRoster({ roster }: OperatorAPIOptions, request: IncomingMessage): Promise<Answer> {
+  const body = await readBody(request, API_ROSTER_BYTES_MAX)
+  const signed = body.ok ? parseSignedRoster(body.value) : undefined
+  if (signed === undefined) {
+    return refusal(400, "bad_roster", "a roster is its text and its signature, by POST")
+  }
+  const outcome = roster.learnRoster(signed)
+  const isTaken = outcome === "newer" || outcome === "older"
+  return isTaken
+    ? json(200, { schema: API_SCHEMA, outcome })
+    : refusal(409, outcome, "this roster is not believed here")
+}
+
+/** What it takes to ask for a path; undefined: nothing, so that a probe needs no key. */
+function roleFor(path: string): OperatorRole | undefined {
+  if (path === "/healthz") {
+    return undefined
+  }
+  if (path === "/v1/salvage" || path === PASSWORD_PATH) {
+    // All that the machine holds, and the way to it.
+    return "admin"
+  }
+  return isMembersPath(path) ? "operator" : "viewer"
 }
 
 function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
@@ -140,7 +189,7 @@ async function route(options: OperatorAPIOptions, request: IncomingMessage): Pro
       return refusal(
         404,
         "not_found",
-        "there are /v1/status, /v1/machines, /v1/members, /v1/salvage, /healthz and /metrics",
+        "there are /v1/status, /v1/machines, /v1/members, /v1/password, /v1/salvage, /healthz and /metrics",
       )
   }
 }

@@ -36,6 +36,8 @@ export interface ReplicaPort {
   /** Why nothing is answered just now, and nothing need be tried; undefined when there is no reason. */
   outage(): Outage | undefined
   info(): HostInfo
+  /** The record of a secret as this machine's state has it; undefined for none, null when the state is not here. */
+  secret(name: string): Uint8Array | undefined | null
   /** What this machine holds, vouched for by nobody. */
   salvage(isForced: boolean): Result<Salvage, SalvageRefusal>
 }

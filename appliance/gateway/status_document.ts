@@ -30,6 +30,8 @@ export type StatusDocument = {
     readonly status: ReplicaStatus
     readonly incarnation: number
     readonly uptime_ms: number
+    readonly link_security: HostInfo["link_security"]
+    readonly roster_version: number
     /** The larger size that it has room for, when its cluster grows; null for none. */
     readonly grows_to: ClusterSize | null
   }
@@ -114,6 +116,8 @@ export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDo
       status: info.status,
       incarnation: info.incarnation,
       uptime_ms: Math.round(info.uptime_ms),
+      link_security: info.link_security,
+      roster_version: info.roster_version,
       grows_to: info.grows_to,
     },
     cluster: {

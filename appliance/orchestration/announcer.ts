@@ -4,6 +4,7 @@
  * Plane: control.
  */
 import { Agent, type IncomingMessage, request } from "node:http"
+import { parseSignedRoster, type SignedRoster } from "../keys/roster.ts"
 import type { RandomU32 } from "../types/contracts.ts"
 import type { ClusterSize } from "../types/cluster_sizes.ts"
 import { err, ok, type Result } from "../types/result.ts"
@@ -36,12 +37,16 @@ export type Announcement = {
   readonly size: ClusterSize | null
   /** True once this machine has been a member: the formation token has done its work. */
   readonly formed: boolean
+  /** Of the roster that this machine goes by; 0 for none. */
+  readonly roster_version: number
 }
 
 export type AnnounceAnswer = {
   readonly cluster_id: string
   readonly generation: number
   readonly members: readonly Member[]
+  /** A newer one than this machine goes by, not yet believed. */
+  readonly roster: SignedRoster | undefined
 }
 
 export type AnnouncerOptions = {
@@ -52,6 +57,8 @@ export type AnnouncerOptions = {
   readonly random: RandomU32
   readonly now: () => number
   readonly announcement: () => Announcement
+  /** The roster that this machine goes by, for a boot server that asks for it. */
+  readonly roster: () => SignedRoster | undefined
   readonly onAnswer: (answer: AnnounceAnswer) => void
 }
 
@@ -78,8 +85,14 @@ export function parseAnnounceAnswer(text: string): Result<AnnounceAnswer, string
     cluster_id: fields.text("cluster_id", HEX_128),
     generation: fields.integer("generation", { min: 0, max: U32 - 1 }),
     members,
+    roster: parseSignedRoster(object.value["roster"]),
   }
   return fields.error === undefined ? ok(answer) : err("bad_field")
+}
+
+function wantsRoster(text: string): boolean {
+  const answer = parseObject(text)
+  return answer.ok && answer.value["wants_roster"] === true
 }
 
 export class Announcer {
@@ -87,6 +100,10 @@ export class Announcer {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
   #timer: NodeJS.Timeout | undefined
   #stopped = false
+  /** The boot server knows less than we do: a restarted one, for instance. */
+  #isRosterWanted = false
+  /** It was asked for just now: the next announcement is due at once, since a restarted boot server waits for us. */
+  #isHurried = false
 
   constructor(options: AnnouncerOptions) {
     this.#options = options
@@ -123,7 +140,8 @@ export class Announcer {
   /** One announcement at a time; the next is due when this one has ended, well or not. */
   #announce(onDone?: () => void): void {
     this.#timer = undefined
-    const body = JSON.stringify(this.#options.announcement())
+    const roster = this.#isRosterWanted ? this.#options.roster() : undefined
+    const body = JSON.stringify({ ...this.#options.announcement(), ...(roster === undefined ? {} : { roster }) })
     let isOver = false
     const finish = (failure: string): void => {
       if (isOver) {
@@ -166,6 +184,9 @@ export class Announcer {
     })
     response.on("error", () => finish("unreachable"))
     response.on("end", () => {
+      const isWanted = wantsRoster(text)
+      this.#isHurried = isWanted && !this.#isRosterWanted
+      this.#isRosterWanted = isWanted
       if (response.statusCode !== 200) {
         finish("refused")
         return
@@ -181,6 +202,11 @@ export class Announcer {
   /** Jitter keeps a rack that was switched on at once from announcing at once forever. */
   #schedule(): void {
     if (this.#stopped) {
+      return
+    }
+    if (this.#isHurried) {
+      this.#isHurried = false
+      this.#timer = setTimeout(() => this.#announce(), this.#options.limits.announce_soon_ms)
       return
     }
     const jitter = 0.75 + this.#options.random() / U32 / 2

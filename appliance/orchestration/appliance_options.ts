@@ -18,6 +18,8 @@ export type ApplianceOptions = {
   /** As in node.json, which it overrules; null where nothing was said. */
   readonly growTo: ClusterSize | null
   readonly runDirectory: string
+  /** Links in plain, for benchmarks and on a network of their own; every status shows it. */
+  readonly insecureLinks: boolean
   /** The device for the person in front of the machine; "" for none. */
   readonly console: string
 }
@@ -40,6 +42,7 @@ const FLAGS = {
   bind: { type: "string" },
   "run-directory": { type: "string" },
   console: { type: "string" },
+  "insecure-links": { type: "boolean" },
   "grow-to": { type: "string" },
 } as const
 
@@ -76,12 +79,16 @@ export function parseApplianceOptions(
     bind: flags.bind ?? "0.0.0.0",
     growTo: growTo ?? null,
     runDirectory,
+    insecureLinks: flags["insecure-links"] ?? false,
     // Only a machine that /init booted is ours to write on the console of.
     console: flags.console ?? (runDirectory === RUN_DIRECTORY && existsSync(RUN_DIRECTORY) ? CONSOLE : ""),
   })
 }
 
-type Flags = Readonly<Partial<Record<keyof typeof FLAGS, string | undefined>>>
+type TextFlag = Exclude<keyof typeof FLAGS, "insecure-links">
+type Flags = Readonly<Partial<Record<TextFlag, string | undefined>>> & {
+  readonly "insecure-links"?: boolean | undefined
+}
 
 function parseFlags(args: readonly string[]): Result<Flags, string> {
   try {

@@ -11,6 +11,8 @@ export const ExitCode = {
   fenced: 75,
   /** The memory was wrong too often: not to be started again before somebody has looked at it; /init halts. */
   quarantined: 76,
+  /** The boot server did not let this machine join. */
+  not_admitted: 77,
   /** node.json or an option makes no sense. */
   config: 78,
 } as const
@@ -23,6 +25,8 @@ export function exitReason(code: ExitCode): string {
       return "a later process of this slot lives"
     case ExitCode.quarantined:
       return "its memory was wrong too often: test it before this machine is switched on again"
+    case ExitCode.not_admitted:
+      return "the boot server did not let it join: look at 'mandala machine list'"
     default:
       return "the log says why"
   }

@@ -54,6 +54,10 @@ export type Refusal =
   | "wrong_slot"
   /** Another process has taken this slot's place a moment ago. */
   | "displaced"
+  /** The certificate is not that of the slot, or not any more. */
+  | "wrong_identity"
+  | "superseded"
+  | "expelled"
 
 export type Answer = {
   readonly outcome: "accepted" | Refusal
@@ -71,6 +75,9 @@ const ANSWER_CODES: Readonly<Record<Answer["outcome"], number>> = {
   wrong_limits: 7,
   wrong_slot: 9,
   displaced: 10,
+  wrong_identity: 11,
+  superseded: 12,
+  expelled: 13,
 }
 
 export function encodeHello(hello: Hello, checksum: ChecksumFunction): Uint8Array {

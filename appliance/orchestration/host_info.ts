@@ -115,6 +115,10 @@ export type HostInfo = {
   /** The static buffers of this process. */
   readonly memory: readonly Allocation[]
   readonly uptime_ms: number
+  /** `insecure`: links are plain, by an explicit option; whoever reaches the port is believed. */
+  readonly link_security: "tls1.3" | "insecure"
+  /** Of the authority's decisions that this machine goes by; 0 before the first. */
+  readonly roster_version: number
   readonly links: Readonly<LinkCounters>
   readonly protocol: Readonly<ReplicaCounters>
 }

@@ -8,6 +8,10 @@ const KIB = 1024
 export type OrchestrationLimits = {
   /** Bytes that wait for one peer. What doesn't fit is dropped and counted: the protocol repeats what matters. */
   readonly link_send_bytes: number
+  /** One write of an encrypted link: it is encrypted at once, and kept encrypted until the kernel has taken it. */
+  readonly link_write_bytes_max: number
+  /** An encrypted link is dialled again, with new keys, after so long. */
+  readonly link_rekey_ms: number
   /** Accepted connections that have not said hello, or are being closed. Peers need one each. */
   readonly link_strangers_max: number
   /** From a connection's first byte to a complete greeting, at both ends. */
@@ -37,6 +41,9 @@ export type OrchestrationLimits = {
   readonly announce_soon_ms: number
   readonly announce_timeout_ms: number
   readonly announce_answer_bytes_max: number
+  /** A machine whose boot server does not answer asks again, for about as long as its ticket lives. */
+  readonly join_attempts_max: number
+  readonly join_retry_ms: number
   readonly node_json_bytes_max: number
   readonly network_json_bytes_max: number
   /** A warning of one kind is written at most so often, with the number of those kept back. */
@@ -69,6 +76,8 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
       CLUSTER_LIMITS.batch_bytes_max +
       // and a request that this machine's gateway forwards to the primary.
       CLUSTER_LIMITS.batch_bytes_max),
+  link_write_bytes_max: 256 * KIB,
+  link_rekey_ms: 3_600_000,
   link_strangers_max: 4 * VOTERS_MAX,
   link_greeting_ms: 2_000,
   link_connect_ms: 2_000,
@@ -86,7 +95,9 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   announce_ms: 1_000,
   announce_soon_ms: 20,
   announce_timeout_ms: 2_000,
-  announce_answer_bytes_max: 64 * KIB,
+  announce_answer_bytes_max: 128 * KIB,
+  join_attempts_max: 600,
+  join_retry_ms: 1_000,
   node_json_bytes_max: 64 * KIB,
   network_json_bytes_max: 4 * KIB,
   log_repeat_ms: 60_000,
@@ -122,6 +133,8 @@ export function assertOrchestrationLimits(
     limits.link_send_bytes >= 2 * others.process.chunks_in_flight_max * others.cluster.chunk_bytes,
     "orchestration limits: a link holds the chunks that a peer may ask for",
   )
+  // AES-GCM is good for some 380 GiB under one key (RFC 8446, section 5.5): an hour at 100 MB/s.
+  assert(limits.link_rekey_ms <= 3_600_000, "orchestration limits: keys are changed before they wear out")
   assert(limits.link_idle_ms >= 4 * limits.link_keepalive_ms, "orchestration limits: silence outlasts four keepalives")
   // Two keepalives may be late before a voter counts as lost, and clients are told within two seconds of a loss.
   assert(

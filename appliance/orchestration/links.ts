@@ -1,11 +1,13 @@
 /**
- * The links between replicas: two TCP connections a pair, and each replica dials the one that it reads, because only a
- * dialled socket can read into a static buffer (`onread`). The dialler says hello, the acceptor answers and then writes
- * frames. Nothing that a peer sends, or does not send, can stop the process or make it hold more than its buffers.
+ * The links between replicas: two connections a pair, of TLS 1.3 unless told otherwise, and each replica dials the one
+ * that it reads, because only a dialled socket can read into a static buffer (`onread`). The dialler says hello, the
+ * acceptor answers and then writes frames. Nothing that a peer sends, or does not send, can stop the process or make
+ * it hold more than its buffers.
  *
  * A message that finds no link or no room is dropped and counted: the protocol repeats what matters. Plane: control.
  */
 import { createServer, connect, type Server, type Socket } from "node:net"
+import { TLSSocket } from "node:tls"
 import type { Message } from "../replication/message.ts"
 import {
   decodeFrame,
@@ -36,12 +38,15 @@ import {
   type Refusal,
 } from "./hello.ts"
 import type { LimitedLog } from "./limited_log.ts"
+import { type HandshakeError, handshakeErrorOf, type LinkSecurity } from "./link_security.ts"
 import type { OrchestrationLimits } from "./limits.ts"
 import { SendRing } from "./send_ring.ts"
 
 export type LinksOptions = {
   readonly slot: number
   readonly wire: WireOptions
+  /** Undefined: links are plain, and anybody who reaches them is believed. Never by default. */
+  readonly security: LinkSecurity | undefined
   readonly limits: OrchestrationLimits
   readonly memory: StaticMemory
   readonly book: AddressBook
@@ -79,10 +84,17 @@ export type LinkCounters = {
   strangers_refused: number
   strangers_silent: number
   links_lost: number
+  /** Connections of strangers, and to peers, that came to no handshake that counts; each by kind below. */
+  handshakes_refused: number
+  /** Links whose other end is not believed any more: its machine was expelled, or its slot has a newer certificate. */
+  links_cut: number
+  /** Links that were dialled again to change their keys. */
+  links_rekeyed: number
   readonly frames_refused_by: Record<FrameErrorKind, number>
   readonly hellos_refused_by: Record<Refusal, number>
   /** Acceptors that turned this replica away, or answered with something else. */
   readonly hellos_declined_by: Record<Declined, number>
+  readonly handshakes_refused_by: Record<HandshakeError, number>
 }
 
 /** Why an answer to our hello opened no link. */
@@ -98,6 +110,9 @@ export function noLinkCounters(): LinkCounters {
     wrong_limits: 0,
     wrong_slot: 0,
     displaced: 0,
+    wrong_identity: 0,
+    superseded: 0,
+    expelled: 0,
   }
   return {
     sent: 0,
@@ -109,6 +124,9 @@ export function noLinkCounters(): LinkCounters {
     strangers_refused: 0,
     strangers_silent: 0,
     links_lost: 0,
+    handshakes_refused: 0,
+    links_cut: 0,
+    links_rekeyed: 0,
     frames_refused_by: {
       bad_magic: 0,
       bad_version: 0,
@@ -122,6 +140,18 @@ export function noLinkCounters(): LinkCounters {
     },
     hellos_refused_by: { ...refusals },
     hellos_declined_by: { ...refusals, bad_answer: 0 },
+    handshakes_refused_by: {
+      no_certificate: 0,
+      wrong_authority: 0,
+      expired: 0,
+      wrong_identity: 0,
+      superseded: 0,
+      expelled: 0,
+      not_tls: 0,
+      old_tls: 0,
+      handshake_slow: 0,
+      handshake_failed: 0,
+    },
   }
 }
 
@@ -157,6 +187,8 @@ type Inbound = {
   heardAt: number
   retryAt: number
   retryMs: number
+  /** How old it may become; no two links the same, so that they don't all go at once. */
+  rekeyMs: number
   holdsState: boolean
 }
 
@@ -216,14 +248,33 @@ export class Links {
         heardAt: Number.NEGATIVE_INFINITY,
         retryAt: 0,
         retryMs: options.limits.link_retry_ms,
+        rekeyMs: options.limits.link_rekey_ms,
         holdsState: false,
       })
     }
-    this.#server = createServer({ noDelay: true }, (socket) => this.#onConnection(socket))
+    this.#server = this.#createServer()
     this.#server.on("drop", () => {
       this.counters.strangers_refused += 1
     })
     this.#server.maxConnections = options.limits.link_strangers_max + 2 * options.wire.limits.slots_max
+  }
+
+  #createServer(): Server {
+    const { security, limits } = this.#options
+    if (security === undefined) {
+      return createServer({ noDelay: true }, (socket) => this.#onConnection(socket))
+    }
+    const handshakeMs = limits.link_greeting_ms
+    const server = security.createServer({ handshakeMs }, (socket) => this.#onHandshake(security, socket))
+    server.on("tlsClientError", (error, socket) => {
+      // A stranger that goes away in the middle is nobody's error.
+      const kind = handshakeErrorOf(error)
+      if (kind !== undefined) {
+        this.#refuseHandshake(kind, socket.remoteAddress ?? "")
+      }
+      socket.destroy()
+    })
+    return server
   }
 
   async listen(where: { readonly host: string; readonly port: number }): Promise<Result<void, ListenError>> {
@@ -299,6 +350,36 @@ export class Links {
     }
   }
 
+  /** After the roster changed: whoever is not believed any more is cut off at once. */
+  judgeAgain(): void {
+    const { security } = this.#options
+    if (security === undefined) {
+      return
+    }
+    for (const link of this.#inbound) {
+      if (link !== undefined && link.state === "open") {
+        this.#judgeAgain(security, link.slot, link.socket)
+      }
+    }
+    for (const link of this.#outbound) {
+      if (link !== undefined) {
+        this.#judgeAgain(security, link.slot, link.socket)
+        this.#judgeAgain(security, link.slot, link.successor)
+      }
+    }
+  }
+
+  #judgeAgain(security: LinkSecurity, slot: number, socket: Socket | undefined): void {
+    if (socket instanceof TLSSocket && !socket.destroyed) {
+      const verdict = security.judge(socket, slot)
+      if (verdict !== "ok") {
+        this.counters.links_cut += 1
+        this.#options.log.warn(`link_cut_${verdict}`, this.#now, { slot })
+        socket.destroy()
+      }
+    }
+  }
+
   // ---------------------------------------------------------------- sending
 
   /** Encodes the message into its peer's ring; false when it was dropped. `flush` puts it on the wire. */
@@ -334,7 +415,9 @@ export class Links {
   /** The bytes stay in the ring, untouched, until the callback says that they were taken. */
   #write(link: Outbound, socket: Socket): void {
     assert(link.writingUntil < 0, "links: one write at a time")
-    const { start, end, bytes } = link.ring
+    const { start, end: endOfRing, bytes } = link.ring
+    const bytesMax = this.#options.security === undefined ? bytes.length : this.#limits.link_write_bytes_max
+    const end = Math.min(endOfRing, start + bytesMax)
     link.writingUntil = end
     link.writeStartedAt = this.#now
     socket.write(bytes.subarray(start, end), () => this.#onWritten(link, socket))
@@ -375,6 +458,23 @@ export class Links {
 
   // ---------------------------------------------------------------- accepting: the links that this replica writes
 
+  #onHandshake(security: LinkSecurity, socket: TLSSocket): void {
+    const verdict = security.identify(socket)
+    if (verdict === "ok") {
+      this.#onConnection(socket)
+      return
+    }
+    socket.on("error", () => undefined)
+    this.#refuseHandshake(verdict, socket.remoteAddress ?? "")
+    socket.destroy()
+  }
+
+  #refuseHandshake(kind: HandshakeError, peer: string): void {
+    this.counters.handshakes_refused += 1
+    this.counters.handshakes_refused_by[kind] += 1
+    this.#options.log.warn(`handshake_${kind}`, this.#now, { peer })
+  }
+
   #onConnection(socket: Socket): void {
     // An error is always followed by "close", where everything is put in order.
     socket.on("error", () => undefined)
@@ -407,7 +507,7 @@ export class Links {
     const { socket } = stranger
     const { slot, wire, book } = this.#options
     const decoded = decodeHello(stranger.hello, 0, wire.checksum)
-    const outcome = decoded.ok ? this.#judge(decoded.value) : decoded.error
+    const outcome = decoded.ok ? this.#judge(decoded.value, socket) : decoded.error
     const nonce = outcome === "wrong_limits" ? wire.identity.limits_fingerprint : this.#nonce
     const answer = encodeAnswer({ outcome, from: slot, nonce }, wire.checksum)
     if (!decoded.ok || outcome !== "accepted") {
@@ -435,11 +535,19 @@ export class Links {
     this.#options.log.warn(`link_refused_${kind}`, this.#now, { peer: socket.remoteAddress ?? "" })
   }
 
-  #judge(hello: Hello): Answer["outcome"] {
-    const { slot, wire } = this.#options
+  #judge(hello: Hello, socket: Socket): Answer["outcome"] {
+    const { slot, wire, security } = this.#options
     const outcome = judgeHello(hello, { slot, slotsMax: wire.limits.slots_max, identity: wire.identity })
     if (outcome !== "accepted") {
       return outcome
+    }
+    if (security !== undefined) {
+      assert(socket instanceof TLSSocket, "links: an encrypted link has no plain ends")
+      const verdict = security.judge(socket, hello.from)
+      if (verdict !== "ok") {
+        // Who it is was settled by the handshake: what is left is whether it may be there.
+        return verdict === "superseded" || verdict === "expelled" ? verdict : "wrong_identity"
+      }
     }
     const link = this.#outbound[hello.from]
     assert(link !== undefined, "links: an accepted slot is a peer's")
@@ -523,20 +631,43 @@ export class Links {
     link.state = "connecting"
     link.since = this.#now
     link.peerNonce = -1
-    const socket: Socket = connect({
-      host: place.address,
-      port: place.port,
-      noDelay: true,
-      onread: {
-        // A read goes straight behind what is left of the last: never an empty view, which Node answers with ENOBUFS.
-        buffer: () => link.splitter.writable(),
-        callback: (bytes) => this.#onBytes(link, socket, bytes),
-      },
-    })
+    const onread = {
+      // A read goes straight behind what is left of the last: never an empty view, which Node answers with ENOBUFS.
+      buffer: () => link.splitter.writable(),
+      callback: (bytes: number) => this.#onBytes(link, socket, bytes),
+    }
+    const { security } = this.#options
+    const socket: Socket =
+      security === undefined
+        ? connect({ host: place.address, port: place.port, noDelay: true, onread })
+        : security.dial(place, onread)
     link.socket = socket
-    socket.on("connect", () => this.#onConnected(link, socket))
-    socket.on("error", () => undefined)
+    if (security === undefined) {
+      socket.on("connect", () => this.#onConnected(link, socket))
+    } else {
+      socket.on("secureConnect", () => this.#onSecured(security, link, socket))
+    }
+    socket.on("error", (error) => this.#onDialError(link, socket, error))
     socket.on("close", () => this.#onInboundClosed(link, socket))
+  }
+
+  /** "close" follows, where everything is put in order; here it is only said what was wrong with the other end. */
+  #onDialError(link: Inbound, socket: Socket, error: Error): void {
+    const kind = link.socket === socket && link.state === "connecting" ? handshakeErrorOf(error) : undefined
+    if (kind !== undefined) {
+      this.#refuseHandshake(kind, this.#options.book.at(link.slot)?.address ?? "")
+    }
+  }
+
+  #onSecured(security: LinkSecurity, link: Inbound, socket: Socket): void {
+    assert(socket instanceof TLSSocket, "links: an encrypted link has no plain ends")
+    const verdict = security.judge(socket, link.slot)
+    if (verdict === "ok") {
+      this.#onConnected(link, socket)
+      return
+    }
+    this.#refuseHandshake(verdict, this.#options.book.at(link.slot)?.address ?? "")
+    socket.destroy()
   }
 
   #onConnected(link: Inbound, socket: Socket): void {
@@ -557,6 +688,11 @@ export class Links {
   /** Always true: reading goes on until the socket is destroyed. */
   #onBytes(link: Inbound, socket: Socket, bytes: number): boolean {
     if (link.socket !== socket || socket.destroyed) {
+      return true
+    }
+    if (link.state === "connecting") {
+      // Whoever writes before it was judged is not one of us.
+      socket.destroy()
       return true
     }
     link.splitter.advance(bytes)
@@ -604,6 +740,7 @@ export class Links {
   #onAccepted(link: Inbound, answer: Answer): void {
     link.state = "open"
     link.since = this.#now
+    link.rekeyMs = Math.ceil(this.#limits.link_rekey_ms * (0.5 + this.#options.random() / U32 / 2))
     link.peerNonce = answer.nonce
     link.retryMs = this.#limits.link_retry_ms
   }
@@ -722,6 +859,10 @@ export class Links {
         return
       case "open":
         if (this.#now - link.heardAt >= this.#limits.link_idle_ms) {
+          link.socket?.destroy()
+        } else if (this.#options.security !== undefined && age >= link.rekeyMs) {
+          // What is lost on the way is repeated by the protocol; a dialled link is there again in milliseconds.
+          this.counters.links_rekeyed += 1
           link.socket?.destroy()
         }
     }

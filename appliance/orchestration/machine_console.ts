@@ -28,8 +28,10 @@ export function consoleLine({ info, address, clusterID }: ConsoleLineOptions): s
       ? "waits"
       : `${copying.pages_left} pages to copy from slot ${copying.from_slot}`
   const whole = is_torn ? `, state not whole: ${what}` : ""
+  const insecure = info.link_security === "insecure" ? ", links INSECURE" : ""
   const alarms = info.alarms.map(({ text }) => `mandala: ALARM: ${text}\n`)
-  return `mandala: ${place}: ${role}, ${state}, quorum margin ${info.quorum_margin}${whole}\n${alarms.join("")}`
+  const margin = `quorum margin ${info.quorum_margin}`
+  return `mandala: ${place}: ${role}, ${state}, ${margin}${whole}${insecure}\n${alarms.join("")}`
 }
 
 export class MachineConsole {

@@ -4,6 +4,7 @@
  */
 import { readFileSync, statSync } from "node:fs"
 import { networkInterfaces } from "node:os"
+import { PEM_BYTES_MAX } from "../keys/limits.ts"
 import { CLUSTER_SIZES, type ClusterSize } from "../types/cluster_sizes.ts"
 import { CLUSTER_LIMITS, VOTERS_MAX } from "../types/limits.ts"
 import { err, ok, type Result } from "../types/result.ts"
@@ -31,6 +32,12 @@ export type NodeConfig = {
   readonly grow_to: ClusterSize | null
   /** 32 hexadecimal digits while the cluster is to be founded; "" afterwards. */
   readonly formation_token: string
+  /** `insecure`: no certificate, and links in plain; the boot server was told so. */
+  readonly links: "tls1.3" | "insecure"
+  /** 64 hexadecimal digits: good for one certificate, once. "" where keys come otherwise, or not at all. */
+  readonly ticket: string
+  /** The authority's certificate, as PEM; "" where there is none. */
+  readonly authority: string
   /** http://address:port, or "" where there is none. */
   readonly boot_server: string
   /** Members that are known beforehand; otherwise the boot server's answers name them. */
@@ -66,6 +73,8 @@ const HEX_128 = /^[0-9a-f]{32}$/
 const HEX_128_OR_EMPTY = /^([0-9a-f]{32})?$/
 const BOOT_ID_PATTERN = /^[A-Za-z0-9_-]{0,64}$/
 const BOOT_SERVER_PATTERN = /^(http:\/\/[0-9a-zA-Z.-]{1,253}:[0-9]{1,5})?$/
+const TICKET_PATTERN = /^([0-9a-f]{64})?$/
+const PEM_PATTERN = new RegExp(`^[A-Za-z0-9+/= \\n-]{0,${PEM_BYTES_MAX}}$`)
 const U32_MAX = 0xffff_ffff
 const VOTERS = [1, 3, 5, 7]
 
@@ -113,6 +122,9 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
     size: readSize(fields, "size") ?? "small",
     grow_to: object.value["grow_to"] === null ? null : (readSize(fields, "grow_to") ?? null),
     formation_token: fields.optionalText("formation_token", HEX_128_OR_EMPTY, ""),
+    links: fields.optionalText("links", /^(tls1\.3|insecure)$/, "tls1.3") === "insecure" ? "insecure" : "tls1.3",
+    ticket: fields.optionalText("ticket", TICKET_PATTERN, ""),
+    authority: fields.optionalText("authority", PEM_PATTERN, ""),
     boot_server: fields.optionalText("boot_server", BOOT_SERVER_PATTERN, ""),
     members,
   }

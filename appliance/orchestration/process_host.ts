@@ -5,6 +5,8 @@
  */
 import type { Logger } from "pino"
 import { allocateReplicaMemory, type ReplicaMemory } from "../replication/replica_memory.ts"
+import type { SignedRoster } from "../keys/roster.ts"
+import type { RosterOutcome } from "../keys/trust.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
 import {
@@ -16,7 +18,9 @@ import {
 } from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
-import { arenaBytes } from "../state_machine/arena.ts"
+import { arenaBytes, arenaLayout } from "../state_machine/arena.ts"
+import { RECORD_NONE, RecordTable } from "../state_machine/record_table.ts"
+import { TableNumber } from "../state_machine/record_tables.ts"
 import type { GrowthError } from "../state_machine/growth.ts"
 import {
   type ArenaStateMachine,
@@ -40,8 +44,10 @@ import { FormedMarker } from "./formed_marker.ts"
 import { Growth, memoryBeforeGrowth } from "./growth.ts"
 import type { Alarm } from "./alarms.ts"
 import type { CheckpointInfo, HostInfo, HostMember, MemberRole } from "./host_info.ts"
+import { keepRoster } from "./joiner.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
+import type { LinkSecurity } from "./link_security.ts"
 import { Links, type ListenError } from "./links.ts"
 import { type Change, type ChangeAnswer, Membership } from "./membership.ts"
 import { MemoryWatch } from "./memory_watch.ts"
@@ -71,6 +77,8 @@ export type HostOptions = {
   readonly orchestrationLimits: OrchestrationLimits
   /** Where the formed marker lies; a machine that /init booted has it. */
   readonly runDirectory: string
+  /** Undefined: plain links, by an explicit option. */
+  readonly security: LinkSecurity | undefined
   readonly log: Logger
   /** The process must end with this code; called at most once. */
   readonly onEnd: (code: ExitCode) => void
@@ -229,6 +237,7 @@ export class ProcessHost {
     this.links = new Links({
       slot,
       wire,
+      security: options.security,
       limits: orchestrationLimits,
       memory: this.memory,
       book: this.#book,
@@ -252,6 +261,7 @@ export class ProcessHost {
             random: this.random,
             now: monotonicMs,
             announcement: () => this.#announcement(),
+            roster: () => options.security?.trust.roster,
             onAnswer: (answer) => this.#onAnswer(answer),
           })
   }
@@ -419,6 +429,22 @@ export class ProcessHost {
     return ok(new Salvage({ info, limits: this.#limits, stateMachine, replica }))
   }
 
+  secret(name: string): Uint8Array | undefined | null {
+    if (!this.#holdsState()) {
+      return null
+    }
+    const { arena } = this.stateMachine
+    const limits = this.#limits
+    // Made anew each time it is asked for, a few times a second: a cluster that grew has another arena.
+    const view = new DataView(arena.buffer, arena.byteOffset, arena.byteLength)
+    const pages = { willWrite: () => assert(false, "process host: nothing is written past the log") }
+    const secrets = new RecordTable({ view, layout: arenaLayout(limits), limits, pages }, TableNumber.secrets)
+    const key = Buffer.from(name)
+    const index = secrets.find(key, 0, key.length)
+    const at = secrets.offset(index)
+    return index === RECORD_NONE ? undefined : arena.slice(at, at + secrets.recordBytes)
+  }
+
   info(): HostInfo {
     const { replica } = this
     const { config } = this.#options
@@ -456,6 +482,8 @@ export class ProcessHost {
       tables: tableUsage(this.stateMachine.arena, this.#limits),
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
+      link_security: this.#options.security === undefined ? "insecure" : "tls1.3",
+      roster_version: this.#options.security?.trust.rosterVersion ?? 0,
       links: this.links.counters,
       protocol: replica.counters,
     }
@@ -863,6 +891,7 @@ export class ProcessHost {
       epoch: replica.epoch,
       size: this.#sizeOfEpoch(),
       formed: this.#marker.isWritten || this.#isMember(),
+      roster_version: this.#options.security?.trust.rosterVersion ?? 0,
     }
   }
 
@@ -874,6 +903,9 @@ export class ProcessHost {
 
   #onAnswer(answer: AnnounceAnswer): void {
     const { config } = this.#options
+    if (answer.roster !== undefined) {
+      this.learnRoster(answer.roster)
+    }
     if (answer.cluster_id !== config.cluster_id || answer.generation !== config.generation) {
       this.#limitedLog.warn("announce_other_cluster", this.#now, { generation: answer.generation })
       return
@@ -881,6 +913,23 @@ export class ProcessHost {
     for (const member of answer.members) {
       this.#learn(member)
     }
+  }
+
+  /** Whoever brings it: only the authority's signature counts. Whom it puts out is cut off before this returns. */
+  learnRoster(roster: SignedRoster): RosterOutcome | "insecure" {
+    const { security, runDirectory } = this.#options
+    if (security === undefined) {
+      return "insecure"
+    }
+    const outcome = security.trust.learn(roster)
+    if (outcome === "newer") {
+      this.links.judgeAgain()
+      const kept = keepRoster(runDirectory, roster)
+      this.#options.log.info({ version: security.trust.rosterVersion, is_kept: kept.ok }, "roster_learned")
+    } else if (outcome !== "older") {
+      this.#limitedLog.warn(`roster_${outcome}`, this.#now, {})
+    }
+    return outcome
   }
 
   #learn(member: {

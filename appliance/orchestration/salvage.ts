@@ -11,11 +11,13 @@ import { createHash } from "node:crypto"
 import { decodeConfiguration } from "../replication/configuration.ts"
 import type { Replica } from "../replication/replica.ts"
 import { arenaLayout, HeaderOffset, type ArenaLayout, KV_ENTRY_BYTES } from "../state_machine/arena.ts"
+import { BatchReader } from "../state_machine/batch_reader.ts"
+import { CommandCode } from "../state_machine/command.ts"
 import { KeyValues } from "../state_machine/kv.ts"
 import { decodeMachineRecord, MACHINE_RECORD_BYTES } from "../state_machine/machine_record.ts"
 import { TableNumber } from "../state_machine/record_tables.ts"
 import { assert } from "../types/assert.ts"
-import type { StateMachine } from "../types/contracts.ts"
+import { Operation, type StateMachine } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import type { HostInfo } from "./host_info.ts"
 import { SALVAGE_ENTRIES_PER_PIECE_MAX, SALVAGE_PIECE_BYTES } from "./limits.ts"
@@ -81,6 +83,7 @@ export class Salvage {
   readonly #view: DataView
   readonly #kv: KeyValues
   readonly #moment: Moment
+  readonly #reader = new BatchReader()
   readonly #checksum = createHash("sha256")
   readonly #counts = { machines: 0, kv: 0, expired: 0, corrupt: 0, uncommitted: 0 }
   #phase: Phase = "header"
@@ -255,7 +258,11 @@ export class Salvage {
     this.#next += 1
     this.#counts.uncommitted += 1
     const { op, view, timestamp, operation, session, request } = entry.header
-    const bodyBase64 = Buffer.from(entry.body).toString("base64")
+    // A secret leaves a machine in no form that is not encrypted.
+    const body =
+      entry.header.operation === Operation.batch && this.#holdsSecret(entry.body)
+        ? { withheld: "secret" }
+        : { body_base64: Buffer.from(entry.body).toString("base64") }
     return {
       record: "uncommitted",
       op,
@@ -264,8 +271,23 @@ export class Salvage {
       operation,
       session,
       request,
-      body_base64: bodyBase64,
+      ...body,
     }
+  }
+
+  /** A batch that cannot be read to its end is withheld too. */
+  #holdsSecret(body: Uint8Array): boolean {
+    this.#reader.begin(body, 0, body.length)
+    while (!this.#reader.isAtEnd()) {
+      if (!this.#reader.next()) {
+        return true
+      }
+      const { code, flags } = this.#reader
+      if (code === CommandCode.record_put && flags === TableNumber.secrets) {
+        return true
+      }
+    }
+    return false
   }
 
   #trailer(): object {

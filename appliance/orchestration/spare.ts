@@ -45,6 +45,7 @@ export function startSpare(options: SpareOptions): Announcer | undefined {
     epoch: config.epoch,
     size: null,
     formed: false,
+    roster_version: 0,
   }
   const announcer = new Announcer({
     bootServer: config.boot_server,
@@ -53,6 +54,7 @@ export function startSpare(options: SpareOptions): Announcer | undefined {
     random: systemRandom(),
     now: monotonicMs,
     announcement: () => announcement,
+    roster: () => undefined,
     onAnswer: () => undefined,
   })
   announcer.start()

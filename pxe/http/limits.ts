@@ -4,8 +4,8 @@ import { assert } from "../../appliance/types/assert.ts"
 export const HEADERS_BYTES_MAX = 8 * 1024
 export const HEADERS_COUNT_MAX = 64
 export const URL_BYTES_MAX = 2_048
-/** The largest body that anybody sends: an announce. */
-export const BODY_BYTES_MAX = 16 * 1024
+/** The largest body that anybody sends: an announce with a full roster, whose quotes are escaped. */
+export const BODY_BYTES_MAX = 112 * 1024
 export const CONNECTIONS_MAX = 512
 /** From the connection's first byte to the end of the headers. */
 export const HEADERS_MS_MAX = 10_000

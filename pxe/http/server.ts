@@ -68,7 +68,7 @@ export type HTTPServerOptions = {
   /** Uniform over 32 bits; spreads retries. */
   readonly random: () => number
   /** Total: answers every request. */
-  readonly handle: (request: HTTPRequest) => HTTPResponse
+  readonly handle: (request: HTTPRequest) => HTTPResponse | Promise<HTTPResponse>
 }
 
 export type HTTPServer = {
@@ -213,6 +213,11 @@ class HTTPAdapter {
       remote_address: request.socket.remoteAddress ?? "",
       user_agent: (request.headers["user-agent"] ?? "").slice(0, 128),
     })
+    if (answer instanceof Promise) {
+      // Total too: a rejection could only be a bug, and ends the process as one.
+      void answer.then((late) => this.#send(request, response, late))
+      return
+    }
     if (answer.is_image !== true) {
       this.#send(request, response, answer)
       return

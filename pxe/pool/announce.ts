@@ -25,6 +25,8 @@ export type Announce = {
   /** The limits of that epoch; null where the machine does not say. */
   readonly size: ClusterSize | null
   readonly formed: boolean
+  /** Of the roster that it goes by; 0 for none. */
+  readonly roster_version: number
 }
 
 export type AnnounceError = { readonly kind: "not_json" } | { readonly kind: "field"; readonly field: string }
@@ -49,6 +51,13 @@ const FIELDS: { readonly [Field in keyof Announce]: (value: unknown) => boolean 
   epoch: isCount,
   size: (value) => value === undefined || value === null || CLUSTER_SIZES.some((size) => size === value),
   formed: (value) => typeof value === "boolean",
+  roster_version: (value) => value === undefined || isCount(value),
+}
+
+/** The roster that came with an announce, not yet believed; undefined where there is none. */
+export function rosterIn(body: Uint8Array): unknown {
+  const value = parseJSON(body)
+  return typeof value === "object" && value !== null && "roster" in value ? value.roster : undefined
 }
 
 export function decodeAnnounce(body: Uint8Array): Result<Announce, AnnounceError> {
@@ -65,6 +74,7 @@ export function decodeAnnounce(body: Uint8Array): Result<Announce, AnnounceError
     // Fields that are not named here are dropped, so that nobody's bytes are kept unread.
     announce[field] = sent.get(field) ?? null
   }
+  announce["roster_version"] ??= 0
   // Proof: FIELDS has every field of Announce (its type says so), and each one's check has passed.
   return ok(announce as unknown as Announce)
 }

@@ -35,6 +35,8 @@ export class Formation {
   readonly #token: string
   readonly #startedAt: number
   readonly #slots: (string | null)[]
+  /** Slots of an existing cluster whose machine was expelled. */
+  readonly #vacant = new Set<number>()
   #clusterID: string
   #generation = 1
   #epoch = 1
@@ -120,14 +122,16 @@ export class Formation {
    */
   assign(machine: string): number | null {
     const slot = this.slotOf(machine)
-    if (slot !== null || this.#isFormed) {
+    if (slot !== null) {
       return slot
     }
-    const free = this.#slots.indexOf(null)
-    if (free === -1 || free >= this.#voters) {
+    const isGiven = (at: number): boolean => (this.#isFormed ? this.#vacant.has(at) : at < this.#voters)
+    const free = this.#slots.findIndex((holder, at) => holder === null && isGiven(at))
+    if (free === -1) {
       return null
     }
     this.#slots[free] = machine
+    this.#vacant.delete(free)
     assert(this.slotOf(machine) === free, "formation: one slot a machine")
     return free
   }
@@ -144,6 +148,29 @@ export class Formation {
     this.#slots[slot] = null
     assert(this.slotOf(machine) === null, "formation: a released machine has no slot")
     return true
+  }
+
+  /**
+   * The slot of a machine that was expelled goes to the next that asks, though there is a cluster: the old one's
+   * certificate is void, so no peer hears it any more. Never without certificates.
+   */
+  vacate(machine: string): number | null {
+    const slot = this.slotOf(machine)
+    if (slot !== null) {
+      this.#slots[slot] = null
+      this.#vacant.add(slot)
+    }
+    return slot
+  }
+
+  /** The authority's roster says whose a slot is: also that of a machine that is off just now. False: it is taken. */
+  remember(machine: string, slot: number): boolean {
+    const isFree = slot < this.#slots.length && this.#slots[slot] === null && this.slotOf(machine) === null
+    if (isFree) {
+      this.#slots[slot] = machine
+      this.#vacant.delete(slot)
+    }
+    return isFree
   }
 
   /** What entitles to found: only those with a slot, only while there is no cluster. Otherwise empty. */

@@ -21,5 +21,18 @@ export const CHECK_INTERVAL_MS = 1_000
  * themselves about every second, and are heard before a second cluster could be founded.
  */
 export const LISTEN_MS = 3_000
+/** From the archive with the ticket to the join: a slow machine boots in a minute, a large memory is tested in some. */
+export const TICKET_MS = 10 * 60_000
+/** From a challenge to the join that answers it. */
+export const CHALLENGE_MS = 30_000
+/** Certificates for one ticket: a lost answer is asked for again, by the same key. */
+export const TICKET_JOINS_MAX = 16
+/** A P-256 key as PEM has some 180 bytes. */
+export const PUBLIC_KEY_BYTES_MAX = 512
+/** An announce comes about every second: who was silent for so long does not count towards a majority. */
+export const ANNOUNCE_FRESH_MS = 3_000
+/** Rules that accept machines by themselves. */
+export const RULES_MAX = 16
 
+assert(CHALLENGE_MS < TICKET_MS, "pool limits: a challenge is answered within a ticket's life")
 assert(FIRMWARE_SILENT_MS < FORGET_MS, "pool limits: a machine that boots is not forgotten")

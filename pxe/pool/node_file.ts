@@ -7,10 +7,11 @@ import type { Firmware } from "./ledger.ts"
 
 /** Where it lies in the booted machine. The directory comes with the archive. */
 const NODE_FILE_PATH = "etc/mandala/node.json"
-/** It carries a token and a seed. */
+/** It carries a token, a ticket and a seed. */
 const NODE_FILE_MODE = 0o400
 const NODE_SCHEMA = 1
 const SEED_HEX = /^[0-9a-f]{128}$/
+const TICKET_HEX = /^[0-9a-f]{64}$/
 
 export type NodeFile = {
   readonly machine: string
@@ -30,12 +31,20 @@ export type NodeFile = {
   /** 64 random bytes: processors without RDRAND wait seconds for the kernel to gather its own. */
   readonly seed: string
   readonly firmware: Firmware
+  /** `insecure` where the boot server was told so; the machine then asks for no certificate. */
+  readonly links: "tls1.3" | "insecure"
+  /** 64 hexadecimal digits, to be traded for a certificate; empty for a spare, and with plain links. */
+  readonly ticket: string
+  /** The authority's certificate as PEM, or empty with plain links. */
+  readonly authority: string
 }
 
 export function encodeNodeArchive(file: NodeFile): Uint8Array<ArrayBuffer> {
   assert(HEX_128.test(file.boot_id) && HEX_128.test(file.cluster_id), "node file: ids are 32 hexadecimal digits")
   assert(file.formation_token === "" || HEX_128.test(file.formation_token), "node file: a token or none")
   assert(file.formation_token === "" || file.slot !== null, "node file: a spare founds nothing")
+  assert(file.ticket === "" || TICKET_HEX.test(file.ticket), "node file: a ticket or none")
+  assert(file.ticket === "" || (file.slot !== null && file.links === "tls1.3"), "node file: a ticket is for a slot")
   assert(SEED_HEX.test(file.seed), "node file: a seed is 64 bytes in hexadecimal")
   const text = `${JSON.stringify({ schema: NODE_SCHEMA, ...file })}\n`
   return encodeCpio([{ path: NODE_FILE_PATH, mode: NODE_FILE_MODE, bytes: new TextEncoder().encode(text) }])

@@ -2,6 +2,7 @@
 import type { ClusterSize } from "../../appliance/types/cluster_sizes.ts"
 import type { Announce } from "./announce.ts"
 import type { Formation } from "./formation.ts"
+import type { Admission, Registry } from "./registry.ts"
 import { type Ledger, type Machine, type Stage, type StageTimes, stageOf } from "./ledger.ts"
 
 export const STATUS_SCHEMA = 1
@@ -26,6 +27,8 @@ export type MachineStatus = {
   readonly address: string
   readonly firmware: string
   readonly slot: number | null
+  /** What was decided about it; `accepted` where links are plain, since there nobody decides. */
+  readonly admission: Admission
   readonly roles: readonly string[]
   readonly stage: Stage
   readonly stage_times: StageTimes
@@ -58,11 +61,22 @@ export function clusterStatus(formation: Formation): ClusterStatus {
   }
 }
 
-export function machineStatuses(ledger: Ledger, formation: Formation, now: number): MachineStatus[] {
-  return ledger.list().map((machine) => machineStatus(machine, formation.slotOf(machine.machine), now))
+export function machineStatuses(
+  pool: { readonly ledger: Ledger; readonly formation: Formation; readonly registry: Registry | undefined },
+  now: number,
+): MachineStatus[] {
+  const { ledger, formation, registry } = pool
+  return ledger.list().map((machine) => {
+    const admission = registry?.admissionOf(machine.machine) ?? "accepted"
+    return machineStatus(machine, { slot: formation.slotOf(machine.machine), admission }, now)
+  })
 }
 
-function machineStatus(machine: Machine, slot: number | null, now: number): MachineStatus {
+function machineStatus(
+  machine: Machine,
+  { slot, admission }: { readonly slot: number | null; readonly admission: Admission },
+  now: number,
+): MachineStatus {
   return {
     machine: machine.machine,
     mac: machine.machine.replaceAll("-", ":"),
@@ -71,6 +85,7 @@ function machineStatus(machine: Machine, slot: number | null, now: number): Mach
     address: machine.address,
     firmware: machine.firmware,
     slot,
+    admission,
     roles: [slot === null ? "spare" : "replica"],
     stage: stageOf(machine),
     stage_times: machine.stage_times,

@@ -236,6 +236,7 @@ export class Cluster {
       epoch: 0,
       voters: this.ports.length,
       size: this.size,
+      links: "insecure",
       formation_token: this.#token,
       members: this.ports.map((ports, member) => ({
         slot: member,

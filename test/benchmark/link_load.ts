@@ -59,6 +59,7 @@ export class LinkClient {
     const limits = ORCHESTRATION_LIMITS
     this.#links = new Links({
       slot: CLIENT_SLOT,
+      security: undefined,
       wire: {
         identity: {
           cluster_id: Uint8Array.from(Buffer.from(cluster.clusterID, "hex")),

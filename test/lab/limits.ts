@@ -64,3 +64,11 @@ export const TERMINAL_COLUMNS = 80
 /** The relay: bytes that wait in one direction of a connection, and the speed of a line that is not slowed. */
 export const RELAY_QUEUE_BYTES_MAX = 16 * 1024 * 1024
 export const RELAY_BYTES_PER_SECOND_MAX = 1024 * 1024 * 1024
+/** Of the play of admission: three found the cluster, the fourth is refused and then takes another's place. */
+export const ADMISSION_MACHINES = 4
+/** From an operator's word to the last link of the machine that it put out. */
+export const CUT_MS = 15_000
+/** One command of the operator. */
+export const COMMAND_MS = 30_000
+/** From power-on until a machine that nobody accepted has asked for its script. */
+export const SEEN_MS = 120_000

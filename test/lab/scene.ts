@@ -14,12 +14,14 @@ import {
   POLL_MS,
   PROGRESS_MS,
   REPAIR_MS,
+  SEEN_MS,
   SETTLE_MS,
   WRITES_FIRST,
   WRITES_SECOND,
 } from "./limits.ts"
 import type { Acceleration, LabMachine } from "./machine.ts"
-import { bootStatus, type BootStatus, machineStatus, type MachineStatus, primaryOf, STAGES } from "./status.ts"
+import type { Operator } from "./operator.ts"
+import { bootStatus, type BootStatus, type MachineStatus, primaryOf, STAGES } from "./status.ts"
 import type { LiveTable } from "./table.ts"
 import { type ReadCounts, Values, type WriteCounts } from "./values.ts"
 
@@ -88,6 +90,7 @@ export type MemoryFaultReport = {
 export type SceneOptions = {
   readonly machines: readonly LabMachine[]
   readonly table: LiveTable
+  readonly operator: Operator
   readonly acceleration: Acceleration
   readonly memoryMib: number
   readonly image: unknown
@@ -161,6 +164,7 @@ class Scene {
     const { machines } = this.#options
     const steps: readonly (readonly [string, () => Promise<Result<null, LabError>>])[] = [
       ["power on, boot, join", () => this.#bootAll()],
+      ["set a password", () => this.#setPassword()],
       ["write and read", () => this.#writeAndRead()],
       ["fill the state", () => this.#fill()],
       ["lose the primary", () => this.#loseThePrimary()],
@@ -191,6 +195,10 @@ class Scene {
         return powered
       }
     }
+    const accepted = await this.#acceptAll()
+    if (!accepted.ok) {
+      return accepted
+    }
     const joined = await this.#waitFor("every machine joined", JOIN_MS, () =>
       this.#options.machines.every((machine) => this.#hasJoined(machine)),
     )
@@ -203,6 +211,49 @@ class Scene {
     }
     this.#report.power_on_to_joined_ms_max = Math.max(...Object.values(this.#report.power_on_to_joined_ms))
     return ok(null)
+  }
+
+  /** Machines that nobody knows get nothing; the operator looks at each and lets it in. */
+  async #acceptAll(): Promise<Result<null, LabError>> {
+    const { machines, operator } = this.#options
+    for (const machine of machines) {
+      const seen = await this.#waitFor(`${machine.name} asks to boot`, SEEN_MS, () => {
+        const status = this.#statusOf(machine)
+        return status?.admission === "seen" && (status.stage_times.script ?? 0) >= (machine.powerOns.at(-1) ?? 0)
+      })
+      if (!seen.ok) {
+        return seen
+      }
+      this.#say(
+        `       ${machine.name} (${machine.kind}) is seen and gets nothing; mandala machine accept ${machine.mac}`,
+      )
+      const done = await operator.run(["machine", "accept", machine.mac])
+      if (!done.ok) {
+        return done
+      }
+    }
+    return ok(null)
+  }
+
+  /** Until there is one, no machine listens for clients from the network. */
+  async #setPassword(): Promise<Result<null, LabError>> {
+    const [first] = this.#backups()
+    if (first === undefined) {
+      return err(labError("password", "there is no machine beside the primary"))
+    }
+    if (await this.#values.isServed(first)) {
+      return err(labError("password", `${first} serves clients from the network although no password is set`))
+    }
+    const set = await this.#options.operator.run(["password", "set", "--endpoint", `https://${first}:7443`])
+    if (!set.ok) {
+      return set
+    }
+    this.#values.password = set.value.trim()
+    const addresses = this.#members().map((machine) => this.#addressOf(machine))
+    return await this.#waitFor("every machine serves who has the password", SETTLE_MS, async () => {
+      const served = await Promise.all(addresses.map((address) => this.#values.isServed(address)))
+      return served.every((isServed) => isServed)
+    })
   }
 
   async #writeAndRead(): Promise<Result<null, LabError>> {
@@ -228,7 +279,7 @@ class Scene {
       const text = `${counts.acknowledged} of ${LARGE_VALUES} large values were acknowledged`
       return err(labError("fill", `only ${text}`))
     }
-    const status = await machineStatus(second)
+    const status = await this.#options.operator.status(second)
     const valuesBytes = LARGE_VALUES * LARGE_VALUE_BYTES
     this.#report.state = { arena_bytes: status?.arena.bytes ?? 0, values_bytes: valuesBytes }
     this.#say(`       ${mebibytes(valuesBytes)} of values in an arena of ${mebibytes(status?.arena.bytes ?? 0)}`)
@@ -249,14 +300,14 @@ class Scene {
     this.#say(`flipped a bit of the oldest value in the memory of ${machine.name} (${machine.kind}), ${places} times`)
     let foundMs: number | undefined
     const repaired = await this.#waitFor(`${machine.name} finds it and copies the page`, REPAIR_MS, async () => {
-      const status = await machineStatus(address)
+      const status = await this.#options.operator.status(address)
       if (status === undefined || status.memory.faults === 0) {
         return false
       }
       foundMs ??= Date.now() - flippedAt
       return status.machine.status === "normal" && !status.checkpoint.is_torn
     })
-    const fault = (await machineStatus(address))?.memory.last_fault ?? null
+    const fault = (await this.#options.operator.status(address))?.memory.last_fault ?? null
     if (!repaired.ok || fault === null) {
       return repaired.ok ? err(labError("flip", "the machine does not say what it found")) : repaired
     }

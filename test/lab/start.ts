@@ -9,6 +9,7 @@ import { constants } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
+import { runAdmission } from "./admission.ts"
 import { runBadBoots } from "./bad_boots.ts"
 import { Child, type LabError, labError } from "./host.ts"
 import {
@@ -22,6 +23,7 @@ import {
   removeNamespace,
 } from "./lan.ts"
 import {
+  ADMISSION_MACHINES,
   CONSOLE_TAIL_LINES,
   MACHINES_MAX,
   MEMORY_MIB_DEFAULT,
@@ -33,6 +35,7 @@ import {
   TERMINAL_COLUMNS,
 } from "./limits.ts"
 import { type Acceleration, findAcceleration, LabMachine, MACHINE_KINDS, missingPrograms } from "./machine.ts"
+import { Operator, operatorEnvironment } from "./operator.ts"
 import { runScene, type SceneReport } from "./scene.ts"
 import { bootStatus, imageSummary } from "./status.ts"
 import { LiveTable } from "./table.ts"
@@ -49,6 +52,7 @@ and reads the values back. On a terminal it then stays up until Ctrl-C.
   --image DIR     the image to boot (default build/image, built first)
   --bad-boots     instead: a machine with too little memory, and one whose image arrived damaged
 
+  npm run system -- admission               instead: machines accepted, refused, robbed of their ticket, expelled
   npm start                                 watch it, and try redis-cli on it
   npm start -- --once --report r.json       the same without a terminal`
 
@@ -70,6 +74,7 @@ type Options = {
   readonly machines: number
   readonly image: string | undefined
   readonly badBoots: boolean
+  readonly play: "scene" | "admission"
 }
 
 async function main(): Promise<number> {
@@ -87,7 +92,7 @@ async function main(): Promise<number> {
 
 function readOptions(): Options | "help" | undefined {
   try {
-    const { values } = parseArgs({
+    const { values, positionals } = parseArgs({
       options: {
         once: { type: "boolean", default: false },
         report: { type: "string" },
@@ -97,6 +102,7 @@ function readOptions(): Options | "help" | undefined {
         "bad-boots": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
+      allowPositionals: true,
     })
     const memoryMib = Number(values.memory)
     const machines = Number(values.machines)
@@ -111,8 +117,13 @@ function readOptions(): Options | "help" | undefined {
     if (values.help) {
       return "help"
     }
+    const [play = "scene", ...more] = positionals
+    if ((play !== "scene" && play !== "admission") || more.length > 0) {
+      process.stderr.write(`there are the plays 'scene' and 'admission', not '${positionals.join(" ")}'\n`)
+      return undefined
+    }
     const { once, report, image, "bad-boots": badBoots } = values
-    return { once, report, image, badBoots, memoryMib, machines }
+    return { play, once, report, image, badBoots, memoryMib, machines }
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`)
     return undefined
@@ -290,7 +301,8 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   }
   children.push(radvd.value)
   const image = resolve(ROOT, options.image ?? "build/image")
-  const served = await startBootServer(stage, image)
+  // Machines that halt are not asked about; those of the scene are.
+  const served = await startBootServer(stage, image, options.badBoots ? ["--accept-all"] : [])
   if (!served.ok) {
     return served
   }
@@ -298,9 +310,14 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   if (options.badBoots) {
     return playBadBoots(stage, { image, acceleration })
   }
-  for (let number = 1; number <= options.machines; number += 1) {
+  // In the play of admission the fourth is one more than the cluster has places for.
+  const count = options.play === "admission" ? ADMISSION_MACHINES : options.machines
+  for (let number = 1; number <= count; number += 1) {
     const kind = MACHINE_KINDS[(number - 1) % MACHINE_KINDS.length] ?? "bios-virtio"
     machines.push(new LabMachine({ number, kind, directory, memoryMib: options.memoryMib, acceleration }))
+  }
+  if (options.play === "admission") {
+    return await playAdmission(stage, acceleration)
   }
   const table = new LiveTable({
     isTTY: process.stdout.isTTY === true && !options.once,
@@ -312,6 +329,7 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   const report = await runScene({
     machines,
     table,
+    operator: new Operator(directory),
     acceleration,
     memoryMib,
     image: manifest,
@@ -322,6 +340,25 @@ async function play(stage: Stage): Promise<Result<boolean, LabError>> {
   table.say(summary(report, { machines, directory }))
   if (process.stdout.isTTY === true && !options.once && !stage.isStopping()) {
     await stayUp(machines, table, stage.isStopping)
+  }
+  return ok(report.ok)
+}
+
+async function playAdmission(stage: Stage, acceleration: Acceleration): Promise<Result<boolean, LabError>> {
+  const { machines, directory, options } = stage
+  const report = await runAdmission({
+    machines,
+    acceleration,
+    operator: new Operator(directory),
+    isStopping: stage.isStopping,
+    say: (text) => void process.stdout.write(`${text}\n`),
+  })
+  writeReport(report, options.report)
+  process.stdout.write(report.ok ? "admission: ok\n" : `admission: failed: ${report.failure ?? ""}\n`)
+  if (!report.ok) {
+    process.stdout.write(
+      `${readFileSync(join(directory, "boot-server.log"), "utf8").split("\n").slice(-20).join("\n")}\n`,
+    )
   }
   return ok(report.ok)
 }
@@ -337,7 +374,7 @@ async function playBadBoots(
     ...lab,
     serve: async (image) => {
       await stage.children.pop()?.stop()
-      return startBootServer(stage, image)
+      return startBootServer(stage, image, ["--accept-all"])
     },
     say: (text) => void process.stdout.write(`${text}\n`),
   })
@@ -346,10 +383,11 @@ async function playBadBoots(
   return ok(report.ok)
 }
 
-async function startBootServer(stage: Stage, image: string): Promise<Result<null, LabError>> {
+async function startBootServer(stage: Stage, image: string, more: readonly string[]): Promise<Result<null, LabError>> {
   const logFile = join(stage.directory, "boot-server.log")
-  const args = ["serve", "--interface", LAN.bridge, "--dhcp", "full", "--image", image]
-  const server = new Child({ command: [process.execPath, MAIN, ...args], logFile })
+  const args = ["serve", "--interface", LAN.bridge, "--dhcp", "full", "--image", image, ...more]
+  const env = operatorEnvironment(stage.directory)
+  const server = new Child({ command: [process.execPath, MAIN, ...args], logFile, env })
   stage.children.push(server)
   const deadline = Date.now() + SERVE_READY_MS
   while (Date.now() < deadline) {

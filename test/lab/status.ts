@@ -1,8 +1,5 @@
 /** What the boot server and the machines say of themselves over HTTP, bounded in time and bytes. Plane: control. */
-import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
 import { HTTP_BYTES_MAX, HTTP_TIMEOUT_MS } from "./limits.ts"
-
-const API_PORT = 7443
 
 export const STAGES = ["firmware", "nbp", "script", "kernel", "init", "joined"] as const
 export type Stage = (typeof STAGES)[number]
@@ -23,6 +20,8 @@ export type MachineStatus = {
   readonly address: string | null
   readonly firmware: string
   readonly slot: number | null
+  /** What was decided about it; "seen" before. */
+  readonly admission: string
   readonly roles: readonly string[]
   readonly stage: string
   /** Milliseconds since 1970, or null where the stage was not reached. */
@@ -76,13 +75,6 @@ export async function bootStatus(bootServer: string): Promise<BootStatus | undef
   const status = await fetchJSON(`${bootServer}/status`)
   // The boot server of this very checkout answered: pxe/http writes exactly this type.
   return typeof status === "object" && status !== null && "machines" in status ? (status as BootStatus) : undefined
-}
-
-/** What a machine says of itself; undefined when it did not answer in time. */
-export async function machineStatus(address: string): Promise<StatusDocument | undefined> {
-  const status = await fetchJSON(`http://${address}:${API_PORT}/v1/status`)
-  // A machine of this very checkout answered: the gateway writes exactly this type.
-  return typeof status === "object" && status !== null && "arena" in status ? (status as StatusDocument) : undefined
 }
 
 /** The member that most machines, by the newest view, hold for the primary; undefined while there is none. */

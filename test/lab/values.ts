@@ -18,6 +18,8 @@ export class Values {
   readonly #values = new Map<string, string>()
   readonly #run = randomBytes(6).toString("hex")
   #next = 0
+  /** What clients must give; "" before it is set. */
+  password = ""
 
   get count(): number {
     return this.#values.size
@@ -31,7 +33,7 @@ export class Values {
   /** Writes `count` new values of so many bytes through one machine. */
   async write(address: string, count: number, bytes = SMALL_BYTES): Promise<WriteCounts> {
     const counts = { acknowledged: 0, unknown: 0, refused: 0 }
-    const client = await connect(address)
+    const client = await connect(address, this.password)
     if (client === undefined) {
       return { ...counts, refused: count }
     }
@@ -66,10 +68,18 @@ export class Values {
     }
   }
 
+  /** Whether a machine lets a client with the password in. */
+  async isServed(address: string): Promise<boolean> {
+    const client = await connect(address, this.password)
+    const answer = await client?.ping().catch(() => undefined)
+    client?.disconnect()
+    return answer === "PONG"
+  }
+
   /** Reads through one machine what was ever acknowledged, but of the large values a part, and compares. */
   async verify(address: string): Promise<ReadCounts> {
     const counts = { verified: 0, wrong: 0, failed: 0 }
-    const client = await connect(address)
+    const client = await connect(address, this.password)
     if (client === undefined) {
       return { ...counts, failed: this.#values.size }
     }
@@ -100,10 +110,11 @@ function isRefusal(reason: string): boolean {
 }
 
 /** A connection to one machine that gives up rather than waits: what to do then is the scene's to say. */
-async function connect(address: string): Promise<Redis | undefined> {
+async function connect(address: string, password: string): Promise<Redis | undefined> {
   const client = new Redis({
     host: address,
     port: DATA_PORT,
+    password,
     lazyConnect: true,
     connectTimeout: CLIENT_CONNECT_MS,
     commandTimeout: CLIENT_COMMAND_MS,

@@ -18,6 +18,7 @@ import {
   WRITES_MIN,
 } from "./members.ts"
 import {
+  askHTTP,
   boot,
   cleanUp,
   type Cluster,
@@ -240,8 +241,7 @@ test(
     // The old voter is switched on again: blank, of the generation before, and heard by nobody.
     const back = boot(cluster, 0, { formation_token: "" })
     await until(async () => {
-      const metrics = await fetch(`${endpointOf(back)}/metrics`).catch(() => undefined)
-      const text = (await metrics?.text()) ?? ""
+      const text = (await askHTTP(back, "/metrics"))?.text ?? ""
       return /mandala_hellos_declined_total\{kind="wrong_generation"\} [1-9]/.test(text)
     }, "its greeting is turned away by name")
     expect((await statusOf(back))?.machine.status).toBe("recovering")

@@ -14,6 +14,7 @@ import { PAGE_BYTES } from "../../appliance/state_machine/arena.ts"
 import { PROCESS_LIMITS } from "../../appliance/types/limits.ts"
 import type { MemoryAnswer, MemoryQuestion } from "./memory_hook.ts"
 import {
+  askHTTP,
   boot,
   cleanUp,
   clientOf,
@@ -146,7 +147,7 @@ test(
       expect(status.memory.last_fault?.kind).toBe(kind)
       const alarm = status.cluster.alarms.find((other) => other.kind === "memory_fault")
       expect(alarm?.text).toContain(`memory fault ${faults[slot]} of ${PROCESS_LIMITS.memory_faults_max}`)
-      const metrics = await (await fetch(`${endpointOf(machine)}/metrics`)).text()
+      const metrics = (await askHTTP(machine, "/metrics"))?.text
       expect(metrics).toMatch(new RegExp(`^mandala_memory_faults_total ${faults[slot]}$`, "m"))
       return status
     }

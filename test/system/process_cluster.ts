@@ -7,7 +7,13 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
+import { type Credentials, writeConfig } from "../../appliance/cli/config_store.ts"
+import { openRequest } from "../../appliance/cli/transport.ts"
+import { writeKeyFile } from "../../appliance/keys/key_file.ts"
+import type { MachineKeys } from "../../appliance/orchestration/link_security.ts"
+import { assert } from "../../appliance/types/assert.ts"
 import type { StatusDocument } from "../../appliance/gateway/status_document.ts"
+import { Site } from "./site.ts"
 
 const MAIN = resolve(import.meta.dirname, "../../appliance/main.ts")
 const PATIENCE_MS = 40_000
@@ -26,11 +32,20 @@ type Member = {
 export type Machine = {
   readonly child: ChildProcess
   readonly ports: Ports
+  /** An admin's, at this machine's site. */
+  readonly credentials: Credentials | undefined
   readonly output: () => string
   readonly ended: Promise<number | null>
 }
 
-export type Cluster = { readonly ports: readonly Ports[]; readonly node: Readonly<Record<string, unknown>> }
+export type Cluster = {
+  readonly ports: readonly Ports[]
+  readonly node: Readonly<Record<string, unknown>>
+  readonly site: Site
+  /** By slot, as each machine's join would have left them. */
+  readonly keys: readonly MachineKeys[]
+  readonly credentials: Credentials
+}
 
 const machines: Machine[] = []
 const clients: Redis[] = []
@@ -82,16 +97,24 @@ export async function describeCluster(options: {
     ports.push({ replica, data, api })
     members.push({ slot, machine: `machine-${slot}`, address: "127.0.0.1", replica_port: replica })
   }
+  const site = await Site.create(randomBytes(16).toString("hex"))
+  const keys = await Promise.all(members.map(({ slot }) => site.keys(slot)))
+  const credentials = await site.operator("admin")
+  // The commands that a test runs find their key as an operator's would.
+  const config = join(newDirectory(), "config.json")
+  const context = { name: "test", endpoint: "", boot_endpoint: "", ...credentials }
+  assert(writeConfig(config, { current: "test", contexts: [context] }).ok, "process cluster: a context is kept")
+  process.env["MANDALA_CONFIG"] = config
   const node = {
     schema: 1,
-    cluster_id: randomBytes(16).toString("hex"),
+    cluster_id: site.clusterID,
     generation: 1,
     epoch: 0,
     voters: options.founders,
     formation_token: randomBytes(16).toString("hex"),
     members,
   }
-  return { ports, node }
+  return { ports, node, site, keys, credentials }
 }
 
 /** A machine that has just booted: an empty run directory, and node.json as its boot server would write it. */
@@ -104,12 +127,22 @@ export function boot(
   const directory = newDirectory()
   const file = join(directory, "node.json")
   writeFileSync(file, JSON.stringify({ ...cluster.node, slot, machine: `machine-${slot}`, ...change }))
+  // A machine with plain links has a plain API too.
+  const secured = change["links"] === "insecure" ? {} : { credentials: cluster.credentials }
+  const keys = cluster.keys[slot]
+  assert(keys !== undefined, "process cluster: a slot has keys")
+  assert(writeKeyFile(join(directory, "link.json"), { schema: 1, ...keys }).ok, "process cluster: keys are kept")
   const ports = cluster.ports[slot] ?? { replica: 0, data: 0, api: 0 }
-  return start(ports, ["--node", file, "--run-directory", directory], hooks)
+  return start(ports, ["--node", file, "--run-directory", directory], { ...secured, hooks })
 }
 
 /** `hooks` are modules that the process loads before the appliance, and that may be asked by messages. */
-export function start(ports: Ports, more: readonly string[], hooks: readonly string[] = []): Machine {
+export function start(
+  ports: Ports,
+  more: readonly string[],
+  options: { readonly credentials?: Credentials; readonly hooks?: readonly string[] } = {},
+): Machine {
+  const { credentials, hooks = [] } = options
   const imports = hooks.flatMap((hook) => ["--import", hook])
   const args = [...imports, MAIN, "appliance", "--bind", "127.0.0.1", "--advertise", "127.0.0.1"]
   args.push("--replica-port", String(ports.replica), "--data-port", String(ports.data), "--api-port", String(ports.api))
@@ -123,7 +156,7 @@ export function start(ports: Ports, more: readonly string[], hooks: readonly str
     })
   }
   const ended = new Promise<number | null>((done) => child.on("exit", (code) => done(code)))
-  const machine = { child, ports, output: () => output, ended }
+  const machine = { child, ports, credentials, output: () => output, ended }
   machines.push(machine)
   return machine
 }
@@ -134,18 +167,38 @@ export async function kill(machine: Machine): Promise<void> {
 }
 
 export function endpointOf(machine: Machine): string {
-  return `http://127.0.0.1:${machine.ports.api}`
+  const scheme = machine.credentials === undefined ? "http" : "https"
+  return `${scheme}://127.0.0.1:${machine.ports.api}`
+}
+
+/** What the machine answers to a GET; undefined when it doesn't. */
+export async function askHTTP(
+  machine: Machine,
+  path: string,
+): Promise<{ readonly status: number; readonly text: string } | undefined> {
+  const url = new URL(path, endpointOf(machine))
+  const { credentials } = machine
+  const signal = AbortSignal.timeout(ANSWER_MS)
+  try {
+    const response = await openRequest({ url, method: "GET", body: undefined, credentials, signal })
+    let text = ""
+    for await (const chunk of response.setEncoding("utf8")) {
+      text += String(chunk)
+    }
+    return { status: response.statusCode ?? 0, text }
+  } catch {
+    // Not up yet, or not any more: the caller asks again.
+    return undefined
+  }
 }
 
 export async function statusOf(machine: Machine): Promise<StatusDocument | undefined> {
-  try {
-    const response = await fetch(`${endpointOf(machine)}/v1/status`, { signal: AbortSignal.timeout(ANSWER_MS) })
-    // Proof: this very checkout's process answered, and it writes exactly this type.
-    return (await response.json()) as StatusDocument
-  } catch {
-    // Not up yet: the caller asks again.
+  const answer = await askHTTP(machine, "/v1/status")
+  if (answer?.status !== 200) {
     return undefined
   }
+  // Proof: this very checkout's process answered, and it writes exactly this type.
+  return JSON.parse(answer.text) as StatusDocument
 }
 
 export async function isMember(machine: Machine): Promise<boolean> {

@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, expect, test } from "vitest"
 import {
+  askHTTP,
   boot,
   cleanUp,
   clientOf,
@@ -134,7 +135,7 @@ test(
       "ALARM     quorum margin 0: 2 of 3 voters live; the loss of one more stops the cluster",
     )
     expect(status.code).toBe(0)
-    const metrics = await (await fetch(`${endpointOf(third)}/metrics`)).text()
+    const metrics = (await askHTTP(third, "/metrics"))?.text
     expect(metrics).toContain("\nmandala_quorum_margin 0\n")
     expect(metrics).toContain('\nmandala_alarm{kind="quorum_margin_0"} 1\n')
     expect(await writer.info("replication")).toMatch(/alarms:quorum_margin_0\r\n/)
@@ -149,8 +150,11 @@ test(
     expect(read).toMatch(/CLUSTERDOWN quorum_lost: .*no answer is given from the past; see 'mandala salvage'/)
     expect(await writer.set("never", "1").catch(String)).toMatch(/CLUSTERDOWN quorum_lost: .*was not applied/)
     expect(performance.now() - since).toBeLessThan(1_000)
-    const machines = await fetch(`${endpointOf(third)}/v1/machines`)
-    expect([machines.status, await machines.json()]).toMatchObject([503, { error: { kind: "quorum_lost" } }])
+    const machines = await askHTTP(third, "/v1/machines")
+    expect([machines?.status, JSON.parse(machines?.text ?? "")]).toMatchObject([
+      503,
+      { error: { kind: "quorum_lost" } },
+    ])
     const lost = await mandala("status", "--endpoint", endpointOf(third))
     expect([lost.code, lost.out]).toEqual([
       EXIT_DEGRADED,
@@ -173,6 +177,9 @@ test(
 
     // The power is back on: what comes up is blank, with no token, and must not be taken for a cluster.
     const back = [0, 1].map((slot) => boot(cluster, slot, { formation_token: "" }))
+    for (const machine of back) {
+      await until(async () => (await statusOf(machine)) !== undefined, "the machines are back")
+    }
     await sleep(BLANK_MS)
     for (const machine of back) {
       expect((await statusOf(machine))?.machine.status).toBe("recovering")
@@ -221,8 +228,7 @@ test(
     const [first] = booted
     expect(first).toBeDefined()
     await until(async () => {
-      const response = await fetch(`http://127.0.0.1:${first?.ports.api}/v1/machines`).catch(() => undefined)
-      const text = response?.ok === true ? await response.text() : ""
+      const text = (first && (await askHTTP(first, "/v1/machines")))?.text ?? ""
       return [0, 1, 2].every((slot) => text.includes(`machine-${slot}`))
     }, "all three are in the table")
   },

@@ -6,7 +6,16 @@ import { type Source, type Violation, violation } from "./source.ts"
 const RULE = "imports"
 
 /** The appliance's modules; each imports only what is before it. */
-export const LAYERS = ["types", "replication", "state_machine", "orchestration", "gateway", "cli", "main"] as const
+export const LAYERS = [
+  "types",
+  "replication",
+  "state_machine",
+  "keys",
+  "orchestration",
+  "gateway",
+  "cli",
+  "main",
+] as const
 /** Modules that know no clock, no socket and no Node: they import nothing but the layers before them. */
 export const INNER_LAYERS: readonly Place[] = ["types", "replication", "state_machine"]
 
@@ -16,6 +25,8 @@ export type Place = (typeof LAYERS)[number] | "pxe" | "builder" | "test"
 export const WRAPPED_PACKAGES: readonly { readonly name: string; readonly place: Place }[] = [
   { name: "zx", place: "builder" },
   { name: "esbuild", place: "builder" },
+  { name: "@peculiar/x509", place: "keys" },
+  { name: "reflect-metadata", place: "keys" },
 ]
 
 export type Import = { readonly specifier: string; readonly offset: number }

@@ -22,6 +22,7 @@ export const CommandId = {
   client: 16,
   select: 17,
   quit: 18,
+  acl: 19,
 } as const
 export type CommandId = (typeof CommandId)[keyof typeof CommandId]
 
@@ -81,8 +82,9 @@ const ROWS: readonly Row[] = [
     "connection",
     "1.0.0",
     "O(N)",
-    "Refused: no password is configured.",
+    "Says the password.",
   ],
+  [CommandId.acl, "acl", -2, "noscript loading stale", NO_KEYS, "server", "6.0.0", "O(1)", "WHOAMI: the one user."],
   [CommandId.info, "info", -1, "loading stale", NO_KEYS, "server", "1.0.0", "O(1)", "Says how the server is."],
   [
     CommandId.command,

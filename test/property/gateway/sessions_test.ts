@@ -49,6 +49,7 @@ class FaultyCluster extends ClusterOfOne {
       voterSlots: () => Array.from({ length: VOTERS }, (_, slot) => slot),
       slotsMax: () => this.slotsMax(),
       outage: () => undefined,
+      secret: () => undefined,
       info: () => this.info(),
       salvage: () => this.salvage(),
     }

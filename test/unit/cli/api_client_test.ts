@@ -13,7 +13,7 @@ const CASES: readonly (readonly [string | undefined, string | undefined, string]
 ]
 
 test.each(CASES)("flag %j, environment %j: %s", (flag, environment, expected) => {
-  const chosen = chooseEndpoint(flag, environment)
+  const chosen = chooseEndpoint({ flag, environment, variable: "MANDALA_ENDPOINT", kept: undefined, isSecured: false })
   expect(chosen.ok && chosen.value.origin).toBe(expected)
 })
 
@@ -22,6 +22,6 @@ test.each([
   [undefined, "http://", "MANDALA_ENDPOINT"],
   ["a b", undefined, "--endpoint"],
 ])("flag %j, environment %j is no address, and whose it is is said", (flag, environment, name) => {
-  const chosen = chooseEndpoint(flag, environment)
+  const chosen = chooseEndpoint({ flag, environment, variable: "MANDALA_ENDPOINT", kept: undefined, isSecured: false })
   expect(chosen.ok ? "" : chosen.error.text).toMatch(new RegExp(`^${name} '.*' is no address`))
 })

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type Server, type ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
+import { Readable } from "node:stream"
 import { dirname, join } from "node:path"
 import { afterEach, expect, test } from "vitest"
 import { EXIT_CODE_HELP, ExitCode } from "../../../appliance/cli/exit_codes.ts"
@@ -23,6 +24,7 @@ async function run(args: readonly string[], environment: Record<string, string> 
   const streams = {
     out: (text: string): void => void (texts.out += text),
     err: (text: string): void => void (texts.err += text),
+    input: Readable.from([]),
     environment,
   }
   const code = await runProgram(args, handlers, streams)
@@ -75,7 +77,9 @@ const USAGE: readonly (readonly [readonly string[], RegExp])[] = [
   [["status", "-o", "yaml"], /Allowed choices are table, json/],
   [["status", "--timeout", "0"], /Allowed are numbers above 0/],
   [["status", "surplus"], /too many arguments/],
-  [["status", "--endpoint", "https://x"], /--endpoint 'https:\/\/x' is no address: give http:\/\/HOST:PORT/],
+  [["status", "--endpoint", "https://x"], /https:\/\/x:7443 needs a key: there is no context/],
+  [["status", "--endpoint", "ftp://x"], /--endpoint 'ftp:\/\/x' is no address: give http:\/\/HOST:PORT/],
+  [["serve", "--interface", "e", "--accept", "xyz=1"], /Allowed is PREFIX=COUNT/],
 ]
 
 test.each(USAGE)("%j is a mistake, said in one line", async (args, line) => {
@@ -108,11 +112,36 @@ test("serve and build get their options, and their exit codes are the program's"
     "--image",
     "/i",
     "--force",
+    "--accept-all",
+    "--accept",
+    "52:54:00=3",
+    "--accept",
+    "=1",
+    "--authority",
+    "/a",
+    "--insecure-links",
     "-o",
     "json",
   ]
   expect((await run(["serve", ...all])).calls).toEqual([
-    { serve: { interface: "e", dhcp: "full", voters: 5, size: "large", image: "/i", force: true, output: "json" } },
+    {
+      serve: {
+        interface: "e",
+        dhcp: "full",
+        voters: 5,
+        size: "large",
+        image: "/i",
+        force: true,
+        acceptAll: true,
+        accept: [
+          { prefix: "52-54-00", count_max: 3 },
+          { prefix: "", count_max: 1 },
+        ],
+        authority: "/a",
+        insecureLinks: true,
+        output: "json",
+      },
+    },
   ])
   expect(await run(["build", "--out", "/o", "--compression", "small"])).toMatchObject({
     code: 42,
@@ -163,6 +192,8 @@ const STATUS = {
     status: "normal",
     incarnation: 2,
     uptime_ms: 192_000,
+    link_security: "tls1.3",
+    roster_version: 0,
     grows_to: "medium",
   },
   cluster: {
@@ -206,6 +237,7 @@ primary   m1, slot 1
 log       view 4, op 12, commit 11
 arena     61.5 MiB: kv 3/4096
 state     certified op 10 (01234567), 2.1s ago, 12 pages changed, 0 pending, scrub at 640 of 16131 (2.5s a round)
+links     TLS 1.3, no roster yet
 memory    1.0 KiB of static buffers, no faults
 
 SLOT   MACHINE   ADDRESS          ROLE      LAST CONTACT
@@ -225,6 +257,12 @@ test("status of a machine whose state is not whole, and whose memory was wrong",
   const { out } = await run(["status", "--endpoint", await serve(json(200, torn))])
   expect(out).toContain("state     COPYING from slot 2, op 9, at most 512 of 16131 pages left\n")
   expect(out).toContain("memory    1.0 KiB of static buffers, 1 of 3 FAULTS\n")
+})
+
+test("status says of plain links what they are", async () => {
+  const plain = { ...STATUS, machine: { ...STATUS.machine, link_security: "insecure" } }
+  const { out } = await run(["status", "--endpoint", await serve(json(200, plain))])
+  expect(out).toContain("links     INSECURE: in plain, and whoever reaches them is believed\n")
 })
 
 test("status of a machine that waits for a copy", async () => {

@@ -147,6 +147,12 @@ export class ClusterOfOne implements ReplicaPort {
     }
   }
 
+  /** As the state would have it. */
+  password: Uint8Array | undefined
+  secret(): Uint8Array | undefined {
+    return this.password
+  }
+
   info(): HostInfo {
     const { replica } = this
     return makeHostInfo({
@@ -168,6 +174,8 @@ export class ClusterOfOne implements ReplicaPort {
       tables: [{ table: "kv", used: this.stateMachine.keys(), capacity: TEST_LIMITS.kv_entries_max }],
       memory: this.memory.table(),
       uptime_ms: this.now,
+      link_security: "tls1.3",
+      roster_version: 0,
     })
   }
 }

@@ -70,6 +70,8 @@ export function makeHostInfo(change: Partial<HostInfo>): HostInfo {
     tables: [],
     memory: [],
     uptime_ms: 0,
+    link_security: "tls1.3",
+    roster_version: 0,
     links: noLinkCounters(),
     protocol: PROTOCOL,
     ...change,

@@ -30,7 +30,15 @@ let sick: OperatorAPI
 const scripted = new ScriptedPort()
 
 async function listenOn(gateway: ClusterOfOne["gateway"], replica: ClusterOfOne | ScriptedPort): Promise<OperatorAPI> {
-  const listening = await listenOperatorAPI({ host: "127.0.0.1", port: 0, gateway, replica, members: NO_MEMBERS })
+  const listening = await listenOperatorAPI({
+    roster: { learnRoster: () => "older" },
+    security: undefined,
+    host: "127.0.0.1",
+    port: 0,
+    gateway,
+    replica,
+    members: NO_MEMBERS,
+  })
   assert(listening.ok, "test: a free port can be listened on")
   return listening.value
 }
@@ -192,7 +200,12 @@ test("salvage: something committed meanwhile breaks it off, without a trailer", 
     salvage: () => ok(new Salvage({ info: cluster.info(), limits, stateMachine, replica: busy })),
   }
   const common = { host: "127.0.0.1", port: 0, gateway: cluster.gateway, members: NO_MEMBERS }
-  const listening = await listenOperatorAPI({ ...common, replica: moving })
+  const listening = await listenOperatorAPI({
+    roster: { learnRoster: () => "older" },
+    security: undefined,
+    ...common,
+    replica: moving,
+  })
   assert(listening.ok, "test: a free port can be listened on")
   const { body } = await get("/v1/salvage", listening.value)
   expect(body).toContain('{"record":"aborted","error":{"kind":"commit_moved"')
@@ -238,6 +251,8 @@ test("what is no HTTP at all ends its own connection only", async () => {
 
 test("a port in use is said, with what to do", async () => {
   const second = await listenOperatorAPI({
+    roster: { learnRoster: () => "older" },
+    security: undefined,
     host: "127.0.0.1",
     port: api.port,
     gateway: cluster.gateway,

@@ -81,6 +81,10 @@ export class ScriptedPort implements ReplicaPort {
   salvage(): Err<SalvageRefusal> {
     return err({ kind: "quorum_present", text: "3 of 3 voters live" })
   }
+  secret(): undefined {
+    return undefined
+  }
+
   info(): HostInfo {
     return makeHostInfo({
       outage: this.stopped,
@@ -105,6 +109,8 @@ export class ScriptedPort implements ReplicaPort {
       tables: [],
       memory: [],
       uptime_ms: this.now,
+      link_security: "tls1.3",
+      roster_version: 0,
     })
   }
 

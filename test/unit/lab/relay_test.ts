@@ -56,6 +56,7 @@ async function makePeer(slot: number): Promise<Peer> {
   const links = new Links({
     slot,
     wire: WIRE,
+    security: undefined,
     limits: QUICK,
     memory: new StaticMemory(),
     book,

@@ -27,7 +27,15 @@ function statusOf(heard: readonly Heard[]): BootStatus {
     const machine = `52-54-00-77-00-0${slot}`
     const announce = { machine, slot, address: "", status, view, op: 0, commit: 0, primary_slot: primary }
     const stageTimes = { firmware: 1, nbp: 1, script: 1, kernel: 1, init: 1, joined: 1 }
-    const base = { mac: machine, address: null, firmware: "bios", roles: [], boot_count: 1, reason: null }
+    const base = {
+      mac: machine,
+      address: null,
+      firmware: "bios",
+      admission: "accepted",
+      roles: [],
+      boot_count: 1,
+      reason: null,
+    }
     return {
       ...base,
       machine,

@@ -23,6 +23,7 @@ const status: MachineStatus = {
   address: "10.77.0.101",
   firmware: "bios",
   slot: 0,
+  admission: "accepted",
   roles: ["replica"],
   stage: "joined",
   stage_times: {

@@ -35,11 +35,13 @@ const ANNOUNCEMENT: Announcement = {
   epoch: 0,
   size: "small",
   formed: true,
+  roster_version: 0,
 }
 const ANSWER: AnnounceAnswer = {
   cluster_id: "a".repeat(32),
   generation: 1,
   members: [{ slot: 1, machine: "m2", address: "10.0.0.12", replica_port: 7400 }],
+  roster: undefined,
 }
 
 const open: (() => void)[] = []
@@ -73,6 +75,7 @@ async function scene(respond: (request: IncomingMessage, response: ServerRespons
     log: new LimitedLog(pino({}, { write: (line: string) => lines.push(line) }), { repeatMs: 60_000, kindsMax: 10 }),
     random: systemRandom(),
     now: monotonicMs,
+    roster: () => undefined,
     announcement: () => ANNOUNCEMENT,
     onAnswer: (answer) => answers.push(answer),
   })

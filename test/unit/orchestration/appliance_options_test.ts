@@ -15,13 +15,23 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       bind: "0.0.0.0",
       growTo: null,
       runDirectory: "/run/mandala",
+      insecureLinks: false,
       console: "",
     },
   })
   const args = ["--node", "/a", "--replica-port", "1", "--data-port", "2", "--api-port", "0"]
-  const more = ["--advertise", "10.0.0.1", "--bind", "127.0.0.1", "--run-directory", "/r", "--console", "/dev/null"]
-  more.push("--grow-to", "large")
-  expect(parseApplianceOptions([...args, ...more], { MANDALA_NODE_JSON: "/b" })).toEqual({
+  const more = [
+    "--advertise",
+    "10.0.0.1",
+    "--bind",
+    "127.0.0.1",
+    "--run-directory",
+    "/r",
+    "--insecure-links",
+    "--grow-to",
+    "large",
+  ]
+  expect(parseApplianceOptions([...args, ...more, "--console", "/dev/null"], { MANDALA_NODE_JSON: "/b" })).toEqual({
     ok: true,
     value: {
       nodeFile: "/a",
@@ -31,6 +41,7 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       bind: "127.0.0.1",
       growTo: "large",
       runDirectory: "/r",
+      insecureLinks: true,
       console: "/dev/null",
     },
   })

@@ -5,6 +5,7 @@ import { type Logger, pino } from "pino"
 import { afterEach, describe, expect, test } from "vitest"
 import { AddressBook } from "../../../appliance/orchestration/address_book.ts"
 import { encodeAnswer, encodeHello, type Hello } from "../../../appliance/orchestration/hello.ts"
+import type { LinkSecurity } from "../../../appliance/orchestration/link_security.ts"
 import { LimitedLog } from "../../../appliance/orchestration/limited_log.ts"
 import { ORCHESTRATION_LIMITS, type OrchestrationLimits } from "../../../appliance/orchestration/limits.ts"
 import { Links } from "../../../appliance/orchestration/links.ts"
@@ -18,6 +19,7 @@ import {
 } from "../../../appliance/replication/wire.ts"
 import { CLUSTER_LIMITS, limitsFingerprint } from "../../../appliance/types/limits.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
+import { Site } from "../../system/site.ts"
 
 const KIB = 1024
 const CV = [0x1_0000_0001, 0x1_0000_0002, 0x1_0000_0003, ...new Array<number>(CLUSTER_LIMITS.slots_max - 3).fill(0)]
@@ -57,12 +59,13 @@ afterEach(() => {
   }
 })
 
-async function makePeer(slot: number, log: Logger = pino({ level: "silent" })): Promise<Peer> {
+async function makePeer(slot: number, log: Logger = pino({ level: "silent" }), security?: LinkSecurity): Promise<Peer> {
   const received: Message[] = []
   const book = new AddressBook(CLUSTER_LIMITS.slots_max)
   const links = new Links({
     slot,
     wire: WIRE,
+    security,
     limits: QUICK,
     memory: new StaticMemory(),
     book,
@@ -105,9 +108,9 @@ function commit(from: number, round: number): Message {
   return { type: "commit", from, epoch: 0, cv: CV, view: 1, op: 2, commit: 2, round }
 }
 
-async function makePair(): Promise<[Peer, Peer]> {
-  const a = await makePeer(0)
-  const b = await makePeer(1)
+async function makePair(site?: Site): Promise<[Peer, Peer]> {
+  const a = await makePeer(0, undefined, await site?.secure(0))
+  const b = await makePeer(1, undefined, await site?.secure(1))
   a.book.learn(1, { address: "127.0.0.1", port: b.port })
   b.book.learn(0, { address: "127.0.0.1", port: a.port })
   await until(() => a.links.isOpen(1) && b.links.isOpen(0), "both links are open")
@@ -129,9 +132,14 @@ function closed(socket: Socket): Promise<void> {
   })
 }
 
-describe("a pair", () => {
+const site = await Site.create("09".repeat(16))
+
+describe.each([
+  { links: "encrypted", where: site },
+  { links: "plain", where: undefined },
+])("a pair with $links links", ({ where }) => {
   test("messages arrive whole and in order, both ways, with bodies of any size", async () => {
-    const [a, b] = await makePair()
+    const [a, b] = await makePair(where)
     const sizes = [0, 1, 1_000, 64 * KIB, CLUSTER_LIMITS.batch_bytes_max, 3]
     const bodies = sizes.map((size, index) => new Uint8Array(size).fill(index + 1))
     for (const [read, body] of bodies.entries()) {
@@ -144,7 +152,7 @@ describe("a pair", () => {
   })
 
   test("keepalives keep a silent link open and say who holds the state", async () => {
-    const [a, b] = await makePair()
+    const [a, b] = await makePair(where)
     await until(() => b.links.holdsState(0), "the keepalive arrived")
     await sleep(2 * QUICK.link_idle_ms)
     expect(a.links.counters.links_lost + b.links.counters.links_lost).toBe(0)
@@ -153,7 +161,7 @@ describe("a pair", () => {
   })
 
   test("what finds no link or no room is dropped and counted; what was sent before still arrives", async () => {
-    const [a, b] = await makePair()
+    const [a, b] = await makePair(where)
     expect(send(a, 2, commit(0, 1))).toBe(false)
     expect(a.links.counters.dropped_no_link).toBe(1)
     const body = new Uint8Array(CLUSTER_LIMITS.batch_bytes_max)
@@ -171,7 +179,7 @@ describe("a pair", () => {
   })
 
   test("many small messages while the ring wraps many times", async () => {
-    const [a, b] = await makePair()
+    const [a, b] = await makePair(where)
     const body = new Uint8Array(50 * KIB).fill(3)
     let sent = 0
     const end = monotonicMs() + 5_000
@@ -188,11 +196,11 @@ describe("a pair", () => {
   })
 
   test("a peer that comes back on another port is found by its hello", async () => {
-    const [a, b] = await makePair()
+    const [a, b] = await makePair(where)
     b.links.close()
     await until(() => !a.links.isOpen(1), "the loss is noticed")
     // The new process knows where a is; a learns from its hello where it is now.
-    const fresh = await makePeer(1)
+    const fresh = await makePeer(1, undefined, await where?.secure(1))
     fresh.book.learn(0, { address: "127.0.0.1", port: a.port })
     await until(() => a.links.isOpen(1) && fresh.links.isOpen(0), "both links are open again")
     send(a, 1, commit(0, 1))
@@ -202,8 +210,8 @@ describe("a pair", () => {
   })
 
   test("a second process of a slot takes the link over", async () => {
-    const [a, b] = await makePair()
-    const twin = await makePeer(1)
+    const [a, b] = await makePair(where)
+    const twin = await makePeer(1, undefined, await where?.secure(1))
     twin.book.learn(0, { address: "127.0.0.1", port: a.port })
     await until(() => twin.links.isOpen(0), "the twin is dialled")
     send(a, 1, commit(0, 1))

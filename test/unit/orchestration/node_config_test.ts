@@ -64,6 +64,9 @@ describe("node.json", () => {
       firmware: "unknown",
       formation_token: "",
       boot_server: "",
+      links: "tls1.3",
+      ticket: "",
+      authority: "",
       members: [],
     })
   })
@@ -83,6 +86,9 @@ describe("node.json", () => {
       boot_server: "http://10.77.0.1:7480",
       seed: "5".repeat(128),
       firmware: "uefi",
+      links: "tls1.3",
+      ticket: "e".repeat(64),
+      authority: "-----BEGIN CERTIFICATE-----\nMII+/=\n-----END CERTIFICATE-----\n",
     } as const
     const archive = new TextDecoder("latin1").decode(encodeNodeArchive(written))
     const text = archive.slice(archive.indexOf("{"), archive.indexOf("}") + 1)

@@ -107,6 +107,9 @@ async function startNode(
       size: "small",
       grow_to: null,
       formation_token: change.token ?? "f".repeat(32),
+      links: "insecure",
+      ticket: "",
+      authority: "",
       boot_server: change.bootServer ?? "",
       members,
     },
@@ -120,6 +123,7 @@ async function startNode(
     processLimits: change.processLimits ?? PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: directory,
+    security: undefined,
     log: pino({ level: "info" }, { write }),
     onEnd: (code) => ended.push(code),
   }

@@ -4,8 +4,10 @@
  */
 import { createHash } from "node:crypto"
 import { beforeEach, expect, test } from "vitest"
-import type { Salvage, SalvagePiece } from "../../../appliance/orchestration/salvage.ts"
+import { Salvage, type SalvagePiece } from "../../../appliance/orchestration/salvage.ts"
 import { arenaLayout, HeaderOffset, KV_ENTRY_BYTES, PAGE_BYTES } from "../../../appliance/state_machine/arena.ts"
+import { encodePassword, PASSWORD_SECRET } from "../../../appliance/gateway/resp_access.ts"
+import { TableNumber } from "../../../appliance/state_machine/record_tables.ts"
 import { CommandCode } from "../../../appliance/state_machine/command.ts"
 import { encodeMachineRecord } from "../../../appliance/state_machine/machine_record.ts"
 import { assert } from "../../../appliance/types/assert.ts"
@@ -212,4 +214,37 @@ test("whatever stands in a torn arena, a salvage ends, and every key in it was w
       }
     }
   }
+})
+
+test("a secret is in no salvage: not from the state, and not from an op that is not known to be committed", () => {
+  const before = cluster.replica.commit
+  client.command("SET", "plain", "1")
+  cluster.settle()
+  const secret = encodePassword("correct-horse-battery")
+  cluster.gateway.call(
+    {
+      code: CommandCode.record_put,
+      key: Buffer.from(PASSWORD_SECRET),
+      value: secret,
+      argument: 0,
+      flags: TableNumber.secrets,
+    },
+    { onResult: () => undefined },
+  )
+  cluster.settle()
+  cluster.tick(50)
+  expect(cluster.replica.commit).toBeGreaterThan(before)
+  const { log, isTorn, copying, counters } = cluster.replica
+  const { stateMachine, limits } = cluster
+  // As a machine sees it that has not heard of the commits.
+  const replica = { log, isTorn, copying, counters, commit: before }
+  const text = readAll(new Salvage({ info: cluster.info(), limits, stateMachine, replica }))
+  const uncommitted = linesOf(text).filter(({ record }) => record === "uncommitted")
+  expect(uncommitted.filter((line) => line["withheld"] === "secret")).toHaveLength(1)
+  expect(uncommitted.some((line) => typeof line["body_base64"] === "string")).toBe(true)
+  // Neither the record nor any 48 bytes in a row of it, however they lie in base64.
+  for (let at = 64; at < 112; at += 1) {
+    expect(text).not.toContain(secret.subarray(at, at + 12).toString("base64"))
+  }
+  expect(text).not.toContain(PASSWORD_SECRET)
 })

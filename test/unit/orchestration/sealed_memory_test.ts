@@ -45,6 +45,9 @@ function makeHost(size: ClusterSize, growTo?: ClusterSize): { readonly host: Pro
       size,
       grow_to: null,
       formation_token: "",
+      links: "insecure",
+      ticket: "",
+      authority: "",
       boot_server: "",
       members: [],
     },
@@ -59,6 +62,7 @@ function makeHost(size: ClusterSize, growTo?: ClusterSize): { readonly host: Pro
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: directory,
+    security: undefined,
     log: pino({ level: "silent" }),
     onEnd: () => undefined,
   })

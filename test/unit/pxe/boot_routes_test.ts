@@ -41,12 +41,13 @@ beforeEach(() => {
     ]),
     ledger,
     formation,
+    admission: undefined,
     clock,
     log,
     status: () => ({
       schema: 1,
       cluster: clusterStatus(formation),
-      machines: machineStatuses(ledger, formation, clock.now),
+      machines: machineStatuses({ ledger, formation, registry: undefined }, clock.now),
       counters: { dhcp: {}, tftp: {}, http: {}, pool: {} },
     }),
     randomHex: (bytes) => {
@@ -189,6 +190,10 @@ describe("the archive of a machine", () => {
       boot_server: URL_BASE,
       seed: node["seed"],
       firmware: "bios",
+      // This server was told so: with certificates see join_test.ts.
+      links: "insecure",
+      ticket: "",
+      authority: "",
     })
     expect(node["seed"]).toMatch(/^[0-9a-f]{128}$/)
     expect(nodeOf(A, boot)["seed"]).not.toBe(node["seed"])

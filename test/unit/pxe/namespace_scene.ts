@@ -27,6 +27,7 @@ function optionsFor(interfaceName: string, force: boolean): BootServerOptions {
     image: { kernel: BLOB, init: BLOB, base: BLOB, manifest: {} },
     nbp: { "snponly.efi": BLOB, "undionly.kpxe": BLOB, "ipxe.efi": BLOB },
     log: makeLogger(),
+    admission: undefined,
   }
 }
 

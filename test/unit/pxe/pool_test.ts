@@ -31,6 +31,7 @@ function announceOf(fields: Partial<Announce>): Announce {
     cluster_id: OURS,
     generation: 1,
     epoch: 1,
+    roster_version: 0,
     size: "small",
     formed: true,
     ...fields,
@@ -403,6 +404,9 @@ test("the archive of one machine: directories, then the file that only root may 
     formation_token: TOKEN,
     boot_server: "http://10.77.0.1:7480",
     seed: "0".repeat(128),
+    links: "tls1.3",
+    ticket: "",
+    authority: "",
     firmware: "bios",
   })
   const text = new TextDecoder().decode(archive)

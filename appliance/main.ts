@@ -281,7 +281,7 @@ async function startReplica(parts: {
   if (!resp.ok) {
     return err({ code: ExitCode.unavailable, message: resp.error.text })
   }
-  const served = { gateway, replica: host, members: host, roster: host, security: apiSecurity(security) }
+  const served = { gateway, replica: host, members: host, roster: host, archive: host, security: apiSecurity(security) }
   const api = await listenOperatorAPI({ host: options.bind, port: options.ports.api, ...served })
   if (!api.ok) {
     await resp.value.close()

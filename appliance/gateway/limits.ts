@@ -83,6 +83,11 @@ export const API_HEADERS_MAX = 64
 export const API_ROSTER_BYTES_MAX = 128 * KIB
 /** A request's JSON. */
 export const API_BODY_BYTES_MAX = 4 * KIB
+/** A piece of a state that is restored here. */
+export const RESTORE_PIECE_BYTES_MAX = 1024 * KIB
+/** So long the beginning of an export may take from its op at the primary to this machine. */
+export const EXPORT_SEEN_MS_MAX = 5_000
+export const EXPORT_SEEN_POLL_MS = 10
 export const API_HEADERS_TIMEOUT_MS = 5_000
 export const API_REQUEST_TIMEOUT_MS = 15_000
 export const API_KEEP_ALIVE_MS = 5_000

@@ -16,6 +16,7 @@ import {
   noAPICounters,
 } from "./api_access.ts"
 import { readBody } from "./api_body.ts"
+import { answerArchive, type ArchivePort, isArchivePath, isArchiveRead } from "./archive_api.ts"
 import type { Gateway } from "./gateway.ts"
 import { API_ROSTER_BYTES_MAX } from "./limits.ts"
 import { type ListenError, listen } from "./listen.ts"
@@ -34,6 +35,7 @@ export type OperatorAPIOptions = {
   readonly replica: Pick<ReplicaPort, "info" | "salvage">
   readonly members: MembersPort
   readonly roster: RosterPort
+  readonly archive: ArchivePort
   readonly security: APISecurity | undefined
 }
 
@@ -96,7 +98,7 @@ async function handle(
     send(request, response, { ...(await learnRoster(options, request)), headers: { connection: "close" } })
     return
   }
-  const needed = roleFor(url.pathname)
+  const needed = isArchiveRead(url.pathname, request.method) ? "viewer" : roleFor(url.pathname)
   const access = needed === undefined ? undefined : judgeAccess(options.security, request, needed)
   if (access?.ok === false) {
     const { status, kind, text } = access.error
@@ -106,6 +108,10 @@ async function handle(
   }
   if (request.method === "GET" && url.pathname === "/v1/salvage" && !hasBodyOf(request)) {
     await salvages.answer(response, url.searchParams.get("force") === "1")
+    return
+  }
+  if (isArchivePath(url.pathname)) {
+    await answerArchive(options, { url, request, response })
     return
   }
   if (url.pathname === PASSWORD_PATH) {
@@ -143,7 +149,7 @@ function roleFor(path: string): OperatorRole | undefined {
   if (path === "/healthz") {
     return undefined
   }
-  if (path === "/v1/salvage" || path === PASSWORD_PATH) {
+  if (path === "/v1/salvage" || path === PASSWORD_PATH || isArchivePath(path)) {
     // All that the machine holds, and the way to it.
     return "admin"
   }
@@ -189,7 +195,8 @@ async function route(options: OperatorAPIOptions, request: IncomingMessage): Pro
       return refusal(
         404,
         "not_found",
-        "there are /v1/status, /v1/machines, /v1/members, /v1/password, /v1/salvage, /healthz and /metrics",
+        "there are /v1/status, /v1/machines, /v1/members, /v1/password, /v1/salvage, /v1/image, /v1/exports, /v1/restore, " +
+          "/healthz and /metrics",
       )
   }
 }

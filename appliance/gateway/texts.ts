@@ -16,6 +16,7 @@ const HINTS: Readonly<Record<Outage["kind"], string>> = {
   quorum_lost: "see 'mandala salvage'",
   standby_missing: "see 'mandala standby drop'",
   outgrown: "ask a machine in one of those slots",
+  restoring: "ask again when 'mandala restore' is done",
   memory_disputed: "start another machine, or one of the two anew: see 'mandala status'",
 }
 

@@ -8,9 +8,12 @@ import { allocateReplicaMemory, type ReplicaMemory } from "../replication/replic
 import type { SignedRoster } from "../keys/roster.ts"
 import type { RosterOutcome } from "../keys/trust.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
+import type { Wanted } from "../replication/checkpoint_transfer.ts"
+import type { Piece } from "../replication/state_image.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
 import {
   type GrownStart,
+  type ImageRefusal,
   type PromoteOutcome,
   Replica,
   type ReplicaCounters,
@@ -38,6 +41,7 @@ import { err, ok, type Result } from "../types/result.ts"
 import { StaticMemory } from "../types/static_memory.ts"
 import { AddressBook } from "./address_book.ts"
 import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.ts"
+import { type ExportRecord, readExportRecords } from "../state_machine/export_record.ts"
 import { CheckpointWatch } from "./checkpoint_watch.ts"
 import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
@@ -53,6 +57,7 @@ import { type Change, type ChangeAnswer, Membership } from "./membership.ts"
 import { MemoryWatch } from "./memory_watch.ts"
 import type { NetworkFacts, NodeConfig } from "./node_config.ts"
 import { type Outage, QuorumWatch } from "./quorum_watch.ts"
+import { Restore, restoreFault, type RestoreHead, type RestoreRefusal, type RestoreReport } from "./restore.ts"
 import { Salvage, type SalvageRefusal } from "./salvage.ts"
 import { SlewedClock } from "./slewed_clock.ts"
 import { tableUsage } from "./table_usage.ts"
@@ -150,6 +155,8 @@ export class ProcessHost {
   #status: ReplicaStatus = "recovering"
   #view = -1
   #isTorn = false
+  /** What the state is being replaced by: until that is whole the replica does nothing, and nobody is answered. */
+  #restore: Restore | undefined
   /** Since when a peer has had the limits that this blank process grows to; Infinity for never. */
   #largerSince = Number.POSITIVE_INFINITY
 
@@ -305,6 +312,9 @@ export class ProcessHost {
   /** False: there is no link to that slot, or no room on it. The body is copied before this returns. */
   sendTo(slot: number, message: OwnMessage): boolean {
     assert(slot >= 0 && slot < this.#options.limits.slots_max, "process host: a message goes to a slot")
+    if (this.#restore !== undefined) {
+      return false
+    }
     const envelope = { from: this.replica.slot, epoch: this.replica.epoch, cv: this.replica.cv }
     if (slot === this.replica.slot) {
       this.replica.receive({ ...message, ...envelope })
@@ -341,6 +351,94 @@ export class ProcessHost {
 
   generation(): number {
     return this.replica.generation
+  }
+
+  // ---------------------------------------------------------------- exports and restores (gateway/archive_api.ts)
+
+  /** A piece of the certified image; its body is a view that the next piece overwrites. */
+  imagePiece(wanted: Wanted): Result<Piece, ImageRefusal> {
+    return this.#restore === undefined ? this.replica.imagePiece(wanted) : err("no_state")
+  }
+
+  clusterLimits(): ClusterLimits {
+    return this.#limits
+  }
+
+  /** The record of an export as this machine's state has it; undefined for none, or where the state is not here. */
+  exportRecords(): readonly ExportRecord[] {
+    if (!this.#holdsState() || this.#restore !== undefined) {
+      return []
+    }
+    return readExportRecords(this.stateMachine.arena, this.#limits)
+  }
+
+  /** From here on this machine's state is being replaced; with `isDry` only whether it might be. */
+  beginRestore(head: RestoreHead, isDry: boolean): Result<void, RestoreRefusal> {
+    const { stateMachine: machine, replica } = this
+    // What was broken off before has left nothing that would be given up.
+    const isAgain = this.#restore !== undefined
+    const fault = restoreFault({
+      head,
+      limits: this.#limits,
+      clusterID: this.#options.config.cluster_id,
+      status: isAgain ? "normal" : replica.status,
+      members: replica.configuration.voters.length + replica.configuration.standbys.length,
+      tables: isAgain ? [] : tableUsage(machine.arena, this.#limits),
+    })
+    if (fault !== undefined) {
+      return err(fault)
+    }
+    if (!isDry) {
+      this.#options.log.warn({ op: head.op, root: head.root }, "restore_begun")
+      this.#restore = new Restore({ head, machine, limits: this.#limits, digest: sha256Digest })
+    }
+    return ok(undefined)
+  }
+
+  get restore(): Restore | undefined {
+    return this.#restore
+  }
+
+  /** The state is here: a new generation begins with it, of this machine alone. */
+  finishRestore(): Result<RestoreReport, RestoreRefusal> {
+    const restore = this.#restore
+    if (restore === undefined) {
+      return err({ kind: "not_begun", text: "no restore is under way here" })
+    }
+    const finished = restore.finish()
+    if (!finished.ok) {
+      return finished
+    }
+    const { config, slot, processLimits, log } = this.#options
+    const generation = Math.max(this.replica.generation, finished.value, restore.head.generation) + 1
+    const { op, op_checksum: checksum, root } = restore.head
+    const now = this.#clock.advance(monotonicMs())
+    this.#replica = new Replica(
+      {
+        slot,
+        voters: config.voters,
+        token: "",
+        generation,
+        limits: this.#limits,
+        processLimits,
+        stateMachine: this.stateMachine,
+        memory: memoryBeforeGrowth(this.#replicaMemory, this.#limits),
+        digest: sha256Digest,
+        random: this.random,
+        growsTo: this.#growth?.fingerprint ?? GROWS_TO_NONE,
+      },
+      { generation, checksum, now },
+    )
+    this.#restore = undefined
+    this.#counted.clear()
+    // Nobody of an earlier generation is heard from here on, nor hears this machine.
+    this.#wire.identity = { ...this.#wire.identity, generation }
+    this.links.greetAnew()
+    const { commit } = this.replica
+    log.warn({ op, root, generation, commit }, "generation_started")
+    this.#pump()
+    this.links.flush()
+    return ok({ op, generation, root_before: root, commit })
   }
 
   #sendChange(slot: number, change: number, wanted: Change): boolean {
@@ -391,6 +489,9 @@ export class ProcessHost {
   }
 
   outage(): Outage | undefined {
+    if (this.#restore !== undefined) {
+      return { kind: "restoring", text: `the state of op ${this.#restore.head.op} is being restored here` }
+    }
     return this.#outgrown() ?? this.#quorum.outage
   }
 
@@ -417,7 +518,7 @@ export class ProcessHost {
   /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers. */
   salvage(isForced: boolean): Result<Salvage, SalvageRefusal> {
     const info = this.info()
-    if (!this.#isMember()) {
+    if (!this.#isMember() || this.#restore !== undefined) {
       const text = `this machine holds no state: it is ${info.status}; ask another`
       return err({ kind: "no_state", text })
     }
@@ -430,7 +531,7 @@ export class ProcessHost {
   }
 
   secret(name: string): Uint8Array | undefined | null {
-    if (!this.#holdsState()) {
+    if (!this.#holdsState() || this.#restore !== undefined) {
       return null
     }
     const { arena } = this.stateMachine
@@ -626,6 +727,12 @@ export class ProcessHost {
 
   #tick(): void {
     this.#now = monotonicMs()
+    if (this.#restore !== undefined) {
+      // Its arena is no state of any op.
+      this.links.tick(this.#now)
+      this.#sink?.tick(this.#now)
+      return
+    }
     this.replica.tick(this.#clock.advance(this.#now))
     this.#pump()
     this.links.tick(this.#now)
@@ -778,6 +885,9 @@ export class ProcessHost {
     }
     if (message.type === "reconfigure_reply") {
       this.#membership.onReply(message)
+      return
+    }
+    if (this.#restore !== undefined) {
       return
     }
     this.replica.receive(message)

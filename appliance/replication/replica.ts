@@ -18,6 +18,7 @@ import { assert, unreachable } from "../types/assert.ts"
 import {
   type Digest,
   type DigestFunction,
+  GENERATION_STARTED_BYTES,
   Operation,
   type RandomU32,
   SessionState,
@@ -35,9 +36,10 @@ import {
   limitsFingerprint,
 } from "../types/limits.ts"
 import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
+import { err, ok, type Result } from "../types/result.ts"
 import { Ring } from "../types/ring.ts"
 import { BodyQueue } from "./body_queue.ts"
-import { CheckpointReceiver } from "./checkpoint_transfer.ts"
+import { CheckpointReceiver, type Wanted } from "./checkpoint_transfer.ts"
 import { type Checkpoint, Checkpoints } from "./checkpoints.ts"
 import {
   type Configuration,
@@ -68,7 +70,7 @@ import type {
 } from "./message.ts"
 import { VIEW_NONE } from "./message.ts"
 import type { ReplicaMemory } from "./replica_memory.ts"
-import { StateImage } from "./state_image.ts"
+import { type Piece, StateImage } from "./state_image.ts"
 
 /**
  * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a
@@ -197,6 +199,18 @@ type PendingChange = {
   /** 0 while it waits for its members. */
   readonly op: number
 }
+
+/** A replica that begins with the state of an export, as the only voter of a generation that begins with it. */
+export type RestoredStart = {
+  /** Greater than that of every generation which the state was part of. */
+  readonly generation: number
+  /** Of the image that lies in the arena: its root was compared before. */
+  readonly checksum: Digest
+  readonly now: number
+}
+
+/** Why a machine has no piece of a certified image to give: nobody need be told more than to ask again. */
+export type ImageRefusal = "no_state" | "copied" | "not_certified" | "not_whole"
 
 export type PromoteOutcome = "ok" | "not_synchronous" | "not_ready"
 
@@ -375,8 +389,8 @@ export class Replica {
 
   readonly #heardAt: Float64Array
 
-  /** Blank; or, with `start`, as a member of the epoch with which its state machine has grown. */
-  constructor(options: ReplicaOptions, start?: GrownStart) {
+  /** Blank; or, with `start`, as a member of the epoch with which its state machine has grown, or was restored. */
+  constructor(options: ReplicaOptions, start?: GrownStart | RestoredStart) {
     const slots = options.limits.slots_max
     assert(options.voters <= slots, "replica: a slot for each founder")
     assert(options.slot >= 0 && options.slot < slots, "replica: slot out of range")
@@ -425,7 +439,7 @@ export class Replica {
     this.#heardAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#viewChangeMs = options.processLimits.view_change_ms
     this.#attemptMs = options.processLimits.retry_ms
-    this.#bootNonce = start?.boot_nonce ?? options.random()
+    this.#bootNonce = start !== undefined && "boot_nonce" in start ? start.boot_nonce : options.random()
     this.#limitsFingerprint = limitsFingerprint(options.limits)
     this.#growsTo = options.growsTo ?? GROWS_TO_NONE
     // A blank process carries its nonce under incarnation 0: enough to found a cluster with, nothing to vote with.
@@ -433,8 +447,10 @@ export class Replica {
     this.#configure(this.#configuration)
     if (start === undefined) {
       assert(this.#machine.commit() === 0, "replica: a process begins blank")
-    } else {
+    } else if ("boot_nonce" in start) {
       this.#enterGrown(start)
+    } else {
+      this.#enterRestored(start)
     }
   }
 
@@ -892,6 +908,7 @@ export class Replica {
       case Operation.reconfigure:
       case Operation.wall_clock:
       case Operation.checkpoint:
+      case Operation.generation_started:
         return false
       default:
         return unreachable(operation)
@@ -2013,6 +2030,33 @@ export class Replica {
   }
 
   /**
+   * A piece of the certified image for somebody outside of the cluster, who copies it as another machine would. Machines
+   * that copy here come first: of a page that changes meanwhile there is one copy to be had.
+   */
+  imagePiece(wanted: Wanted): Result<Piece, ImageRefusal> {
+    const { pages } = this.#machine
+    if (this.#isTorn || !this.#isListening()) {
+      return err("no_state")
+    }
+    const silentMs = COPIER_SILENCES * this.#process.transfer_silent_ms
+    if (this.#copiesAt.some((copiesAt) => this.#now - copiesAt < silentMs)) {
+      return err("copied")
+    }
+    this.#readAt = this.#now
+    pages.hold(true)
+    if (!pages.isWhole && !this.isPrimary && this.#now - this.#checkpointSaidAt >= this.#process.retry_ms) {
+      // The primary makes another when it hears that somebody waits for it.
+      this.#checkpointSaidAt = this.#now
+      this.#sendCheckpointOk(this.primary, this.#checkpoints.certified, true)
+    }
+    if (!pages.isWhole) {
+      return err("not_whole")
+    }
+    const piece = this.#isCertified(this.#image) ? this.#image.piece(wanted) : undefined
+    return piece === undefined ? err("not_certified") : ok(piece)
+  }
+
+  /**
    * A checkpoint becomes certified, and one that can no longer be had whole is followed by another, as long as f + 1
    * voters have the state. Where they have not, since one is dead and another must copy first, waiting would be for
    * ever: then this machine's own state is handed out, as it is at this moment.
@@ -3009,6 +3053,39 @@ export class Replica {
     } else {
       this.#beginCatchingUp()
     }
+    this.#settle()
+  }
+
+  /**
+   * The state of an export, of which nobody else knows: this process alone votes. The generation's first op clears what
+   * belonged to the one before, the second begins an epoch, so that who copies the state learns whose it is.
+   */
+  #enterRestored({ generation, checksum, now }: RestoredStart): void {
+    const before = decodeConfiguration(this.#machine.configuration(), this.#limits.slots_max)
+    const op = this.#machine.commit()
+    const epoch = before?.epoch ?? 0
+    assert(generation > (before?.generation ?? 0), "replica: a restored state begins a new generation")
+    this.#now = now
+    this.#commit = op
+    this.log.rebase(op, checksum)
+    this.#image.note(op, checksum)
+    const voters = [{ slot: this.slot, nonce: this.#bootNonce }]
+    const fields = { generation, synchronous: false, grown_to: GROWS_TO_NONE, voters, standbys: [] }
+    this.#configure({ ...fields, epoch, op, view: 0 })
+    this.#cv = this.#startVector(this.#configuration)
+    this.#becomeNormal()
+    this.#startVoting()
+    this.#beginAsPrimary()
+    const body = new Uint8Array(GENERATION_STARTED_BYTES)
+    const view = new DataView(body.buffer)
+    view.setUint32(0, generation, true)
+    view.setUint32(4, op % 0x1_0000_0000, true)
+    view.setUint32(8, Math.floor(op / 0x1_0000_0000), true)
+    this.#prepare({ ...CONTROL_PULSE, operation: Operation.generation_started }, body)
+    this.#settle()
+    assert(this.#commit === op + 1, "replica: one voter commits what it prepares")
+    const next = { ...fields, epoch: epoch + 1, op: op + 2, view: this.#view }
+    this.#prepare({ ...CONTROL_PULSE, operation: Operation.reconfigure }, encodeConfiguration(next))
     this.#settle()
   }
 

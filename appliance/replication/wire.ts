@@ -1077,6 +1077,7 @@ class Reader {
       case Operation.reconfigure:
       case Operation.wall_clock:
       case Operation.checkpoint:
+      case Operation.generation_started:
         return code
       default:
         this.#broken = true

@@ -45,6 +45,11 @@ export class ControlFields {
     setU53(this.#view, HeaderOffset.wall_offset, known + step + 1)
   }
 
+  /** What was known of wall time is of another generation's: the next word on it is the first. */
+  forgetWallClock(): void {
+    setU53(this.#view, HeaderOffset.wall_offset, 0)
+  }
+
   /** The op of the last checkpoint. */
   checkpointOp(): number {
     return getU53(this.#view, HeaderOffset.checkpoint)

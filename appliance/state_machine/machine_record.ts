@@ -100,6 +100,18 @@ export function decodeMachineRecord(bytes: Uint8Array, start: number): MachineRe
   }
 }
 
+/**
+ * What is left of a record in a new generation: who the machine is, and that it was seen. Changes the 256 bytes at
+ * `start`, which are a record.
+ */
+export function forgetMachineState(bytes: Uint8Array, start: number): void {
+  bytes[start + 114] = SLOT_NONE
+  bytes[start + 115] = 0
+  bytes[start + 116] = MachineStage.seen
+  // Its incarnation.
+  bytes.fill(0, start + 128, start + 132)
+}
+
 /** True when `bytes[start, end)` begins with a well-formed record. */
 export function isMachineRecord(bytes: Uint8Array, start: number, end: number): boolean {
   if (end - start < MACHINE_RECORD_BYTES) {

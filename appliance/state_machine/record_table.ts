@@ -95,6 +95,15 @@ export class RecordTable {
     assert(this.count() === last, "record table: what was removed is gone")
   }
 
+  clear(): void {
+    const bytes = this.count() * this.recordBytes
+    if (bytes > 0) {
+      this.#pages.willWrite(this.#start, this.#start + bytes)
+      this.#bytes.fill(0, this.#start, this.#start + bytes)
+    }
+    assert(this.count() === 0, "record table: a cleared table is empty")
+  }
+
   /** Offset of a record in the arena. */
   offset(index: number): number {
     return this.#start + index * this.recordBytes

@@ -40,6 +40,17 @@ export class Sessions {
     this.#replyBytesMax = options.limits.session_reply_bytes_max
   }
 
+  /** Whoever had one is unknown from now on. */
+  clear(): void {
+    for (let index = 0; index < this.#count; index += 1) {
+      if (!this.isFree(index)) {
+        const at = this.offset(index)
+        this.#pages.willWrite(at, at + this.#stride)
+        this.#bytes.fill(0, at, at + this.#stride)
+      }
+    }
+  }
+
   /** Places, free ones included. */
   get count(): number {
     return this.#count

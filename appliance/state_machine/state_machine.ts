@@ -4,7 +4,7 @@
  * body gets an answer, for an op that could stop one replica would stop them all. Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import { type CommittedOperation, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
+import { type CommittedOperation, GENERATION_STARTED_BYTES, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import {
   arenaLayout,
@@ -20,7 +20,8 @@ import { BatchForm, batchForm, BatchReader, isCommand, isRecordOfKey } from "./b
 import { CommandCode, CommandFlag, ResultError, ResultKind } from "./command.ts"
 import { ControlFields } from "./control_fields.ts"
 import { copyBytes } from "./copy_bytes.ts"
-import { EventRing } from "./event_ring.ts"
+import { EVENT_BODY_BYTES, EventRing } from "./event_ring.ts"
+import { generationEvent, markMachinesSeen } from "./generation.ts"
 import { ENTRY_NONE, hashKey, KeyValues, PutStatus } from "./kv.ts"
 import { ArenaPages, pagesBytes } from "./pages.ts"
 import { RECORD_NONE, RecordTable } from "./record_table.ts"
@@ -218,6 +219,8 @@ export class ArenaStateMachine implements StateMachine {
       this.#control.setWallClock(operation.timestamp, body, start, end)
     } else if (operation.operation === Operation.checkpoint) {
       this.#checkpoint(operation.op)
+    } else if (operation.operation === Operation.generation_started) {
+      this.#startGeneration(operation, body, start, end)
     } else {
       this.#applyBatch(operation, body, start, end)
     }
@@ -230,6 +233,20 @@ export class ArenaStateMachine implements StateMachine {
     this.#control.setCheckpoint(op)
     this.pages.takeDigests(this.pages.count)
     this.pages.freeze()
+  }
+
+  /** Of the generation before nobody is a client, a holder of an address or a machine in service any more. */
+  #startGeneration(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {
+    this.#sessions.clear()
+    this.#records[TableNumber.leases]?.clear()
+    const machines = this.#records[TableNumber.machines]
+    assert(machines !== undefined, "state machine: there is a table of machines")
+    markMachinesSeen(machines, this.arena, this.pages)
+    this.#control.forgetWallClock()
+    if (end - start === GENERATION_STARTED_BYTES) {
+      const event = generationEvent(body, start, EVENT_BODY_BYTES)
+      this.#events.append(operation.op, operation.timestamp, event, 0)
+    }
   }
 
   #applyBatch(operation: CommittedOperation, body: Uint8Array, start: number, end: number): void {

@@ -12,6 +12,7 @@ export type Digest = string
 export type DigestFunction = (prefix: string, bytes: Uint8Array, start: number, end: number) => Digest
 
 export const WALL_CLOCK_BYTES = 8
+export const GENERATION_STARTED_BYTES = 12
 /**
  * After the first word on wall time, by so much a later one may move it: a machine with its clock in 2099 that becomes
  * primary cannot drag everybody along (DESIGN: time and chance).
@@ -38,6 +39,11 @@ export const Operation = {
   wall_clock: 5,
   /** The state after it is a checkpoint: every machine freezes the same pages (rule 22). The body is empty. */
   checkpoint: 6,
+  /**
+   * The first op after a restore: what belonged to the generation before is cleared. The body is the generation's
+   * number (u32), and the op that was restored (u53 as two u32, low first).
+   */
+  generation_started: 7,
 } as const
 export type Operation = (typeof Operation)[keyof typeof Operation]
 

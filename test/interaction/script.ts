@@ -859,6 +859,8 @@ export class Script {
         return "wall clock"
       case Operation.checkpoint:
         return "checkpoint"
+      case Operation.generation_started:
+        return "generation"
       default:
         return unreachable(header.operation)
     }

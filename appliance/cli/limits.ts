@@ -35,3 +35,13 @@ export const PASSWORD_INPUT_BYTES_MAX = 1_024
 export const PUSH_MS_MAX = 2_000
 /** Rules of one boot server that accept machines by themselves; pxe/pool has the same. */
 export const ACCEPT_RULES_MAX = 16
+/** Pieces of a state that is copied or restored: over so many connections, each tried so often. */
+export const IMAGE_CONNECTIONS_MAX = 8
+export const IMAGE_ATTEMPTS_MAX = 5
+export const IMAGE_ATTEMPT_PAUSE_MS = 300
+/** A piece, or a document of the API. */
+export const IMAGE_PIECE_BYTES_MAX = 4 * 1024 * 1024
+/** Pages that are sent at once. */
+export const RESTORE_PAGES_MAX = 128
+/** A passphrase's file. */
+export const PASSPHRASE_BYTES_MAX = 4_096

@@ -23,13 +23,13 @@ export function openRequest({ url, method, body, credentials, signal }: Request)
     const outgoing =
       credentials === undefined
         ? requestPlain(url, options, resolve)
-        : requestTLS(url, { ...options, ...secured(credentials) }, resolve)
+        : requestTLS(url, { ...options, ...securedOptions(credentials) }, resolve)
     outgoing.on("error", reject)
     outgoing.end(body)
   })
 }
 
-function secured({ authority: ca, certificate: cert, key }: Credentials) {
+export function securedOptions({ authority: ca, certificate: cert, key }: Credentials) {
   return { ca, cert, key, minVersion: "TLSv1.3", rejectUnauthorized: true, checkServerIdentity: judgeServer } as const
 }
 

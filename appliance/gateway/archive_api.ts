@@ -57,7 +57,11 @@ export function isArchiveRead(path: string, method: string | undefined): boolean
 
 export async function answerArchive(
   parts: ArchiveParts,
-  { url, request, response }: { readonly url: URL; readonly request: IncomingMessage; readonly response: ServerResponse },
+  {
+    url,
+    request,
+    response,
+  }: { readonly url: URL; readonly request: IncomingMessage; readonly response: ServerResponse },
 ): Promise<void> {
   const isGet = request.method === "GET"
   if (url.pathname === IMAGE_PATH && isGet && url.searchParams.has("part")) {
@@ -197,7 +201,8 @@ function endedRecord(body: Fields, records: readonly ExportRecord[], now: number
   if (body["failed"] === true) {
     return { ...begun, state: ExportState.failed, ended_ms: now }
   }
-  const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isSafeInteger(value) && value >= 0
+  const isNumber = (value: unknown): value is number =>
+    typeof value === "number" && Number.isSafeInteger(value) && value >= 0
   const isHex = (value: unknown, digits: number): value is string =>
     typeof value === "string" && value.length === digits && /^[0-9a-f]*$/.test(value)
   if (!isNumber(op) || !isNumber(bytes) || !isHex(root, 32) || !isHex(sha256, 64)) {
@@ -297,7 +302,8 @@ function judged(outcome: Result<void, RestoreRefusal>): Answer {
 function headOf(body: Fields): RestoreHead | undefined {
   const { op, op_checksum, root, generation, limits_fingerprint, replace } = body
   const isDigest = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{32}$/.test(value)
-  const isCount = (value: unknown): value is number => typeof value === "number" && Number.isSafeInteger(value) && value >= 0
+  const isCount = (value: unknown): value is number =>
+    typeof value === "number" && Number.isSafeInteger(value) && value >= 0
   if (!isCount(op) || !isDigest(op_checksum) || !isDigest(root) || !isCount(generation) || generation > 0xffff_ff00) {
     return undefined
   }

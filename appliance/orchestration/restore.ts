@@ -92,7 +92,10 @@ export class Restore {
     const { pages } = this.#machine
     const count = body.length / pages.pageBytes
     if (this.#tableLeft > 0 || !Number.isInteger(count) || count < 1 || first + count > pages.count) {
-      return err({ kind: "bad_piece", text: `${body.length} bytes from page ${first} on cannot be pages of this state` })
+      return err({
+        kind: "bad_piece",
+        text: `${body.length} bytes from page ${first} on cannot be pages of this state`,
+      })
     }
     for (let index = 0; index < count; index += 1) {
       if (!pages.replace(first + index, body, index * pages.pageBytes)) {
@@ -161,7 +164,10 @@ export function restoreFault(options: {
   const held = tables.filter(({ table, used }) => used > 0 && table !== "sessions" && table !== "machines")
   if (held.length > 0 && head.replace !== clusterID) {
     const what = held.map(({ table, used }) => `${used} of ${table}`).join(", ")
-    return { kind: "not_blank", text: `this cluster holds ${what}: to give that up, name it with --replace ${clusterID}` }
+    return {
+      kind: "not_blank",
+      text: `this cluster holds ${what}: to give that up, name it with --replace ${clusterID}`,
+    }
   }
   return undefined
 }

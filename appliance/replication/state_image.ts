@@ -15,7 +15,10 @@ const DIGEST_TICKS = 16
 const DIGEST_PAGES_MIN = 256
 const DIGEST_PAGES_MAX = 2_048
 
-export type Piece = Pick<MessageOf<"checkpoint_chunk">, "op" | "op_checksum" | "root" | "mask_low" | "mask_high" | "body">
+export type Piece = Pick<
+  MessageOf<"checkpoint_chunk">,
+  "op" | "op_checksum" | "root" | "mask_low" | "mask_high" | "body"
+>
 
 export class StateImage {
   readonly #pages: StatePages

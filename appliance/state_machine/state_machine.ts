@@ -4,7 +4,13 @@
  * body gets an answer, for an op that could stop one replica would stop them all. Plane: data.
  */
 import { assert } from "../types/assert.ts"
-import { type CommittedOperation, GENERATION_STARTED_BYTES, Operation, SessionState, type StateMachine } from "../types/contracts.ts"
+import {
+  type CommittedOperation,
+  GENERATION_STARTED_BYTES,
+  Operation,
+  SessionState,
+  type StateMachine,
+} from "../types/contracts.ts"
 import type { ClusterLimits } from "../types/limits.ts"
 import {
   arenaLayout,

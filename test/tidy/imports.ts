@@ -11,6 +11,7 @@ export const LAYERS = [
   "replication",
   "state_machine",
   "keys",
+  "archive",
   "orchestration",
   "gateway",
   "cli",

@@ -42,6 +42,7 @@ beforeAll(async () => {
       epoch: () => 0,
       generation: () => 1,
     },
+    archive: cluster,
     roster: {
       learnRoster: (roster) => {
         learned.push(roster.text)

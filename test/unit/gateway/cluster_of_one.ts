@@ -1,5 +1,6 @@
 /** A gateway over one real replica with the real state machine, in this process and without sockets. Plane: control. */
 import { Gateway } from "../../../appliance/gateway/gateway.ts"
+import type { ArchivePort } from "../../../appliance/gateway/archive_api.ts"
 import type { GatewayMessage, ReplicaPort } from "../../../appliance/gateway/port.ts"
 import type { HostInfo } from "../../../appliance/orchestration/host_info.ts"
 import type { Outage } from "../../../appliance/orchestration/quorum_watch.ts"
@@ -8,11 +9,12 @@ import { sha256Digest } from "../../../appliance/orchestration/system_ports.ts"
 import { Replica } from "../../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../../appliance/replication/replica_memory.ts"
 import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
+import { readExportRecords } from "../../../appliance/state_machine/export_record.ts"
 import { type ArenaStateMachine, createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
 import { assert } from "../../../appliance/types/assert.ts"
 import { CLUSTER_LIMITS, type ClusterLimits, PROCESS_LIMITS } from "../../../appliance/types/limits.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"
-import { ok, type Result } from "../../../appliance/types/result.ts"
+import { err, ok, type Result } from "../../../appliance/types/result.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
 import { CHECKPOINT, makeHostInfo, makeMember } from "./make_host_info.ts"
 
@@ -27,7 +29,7 @@ export const TEST_LIMITS: ClusterLimits = {
   sessions_max: 16,
 }
 
-export class ClusterOfOne implements ReplicaPort {
+export class ClusterOfOne implements ReplicaPort, ArchivePort {
   readonly memory = new StaticMemory()
   readonly stateMachine: ArenaStateMachine
   readonly replica: Replica
@@ -151,6 +153,23 @@ export class ClusterOfOne implements ReplicaPort {
   password: Uint8Array | undefined
   secret(): Uint8Array | undefined {
     return this.password
+  }
+
+  clusterLimits(): ClusterLimits {
+    return this.limits
+  }
+  imagePiece(wanted: Parameters<ArchivePort["imagePiece"]>[0]): ReturnType<ArchivePort["imagePiece"]> {
+    return this.replica.imagePiece(wanted)
+  }
+  exportRecords(): ReturnType<ArchivePort["exportRecords"]> {
+    return readExportRecords(this.stateMachine.arena, this.limits)
+  }
+  readonly restore = undefined
+  beginRestore(): ReturnType<ArchivePort["beginRestore"]> {
+    return err({ kind: "not_blank", text: "a test's cluster is not restored into" })
+  }
+  finishRestore(): ReturnType<ArchivePort["finishRestore"]> {
+    return err({ kind: "not_begun", text: "no restore is under way here" })
   }
 
   info(): HostInfo {

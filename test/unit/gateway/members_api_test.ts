@@ -24,6 +24,7 @@ beforeAll(async () => {
   }
   const common = { host: "127.0.0.1", port: 0, gateway: cluster.gateway, replica: cluster }
   const listening = await listenOperatorAPI({
+    archive: cluster,
     roster: { learnRoster: () => "older" },
     security: undefined,
     ...common,

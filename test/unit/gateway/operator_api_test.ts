@@ -31,6 +31,7 @@ const scripted = new ScriptedPort()
 
 async function listenOn(gateway: ClusterOfOne["gateway"], replica: ClusterOfOne | ScriptedPort): Promise<OperatorAPI> {
   const listening = await listenOperatorAPI({
+    archive: cluster,
     roster: { learnRoster: () => "older" },
     security: undefined,
     host: "127.0.0.1",
@@ -201,6 +202,7 @@ test("salvage: something committed meanwhile breaks it off, without a trailer", 
   }
   const common = { host: "127.0.0.1", port: 0, gateway: cluster.gateway, members: NO_MEMBERS }
   const listening = await listenOperatorAPI({
+    archive: cluster,
     roster: { learnRoster: () => "older" },
     security: undefined,
     ...common,
@@ -251,6 +253,7 @@ test("what is no HTTP at all ends its own connection only", async () => {
 
 test("a port in use is said, with what to do", async () => {
   const second = await listenOperatorAPI({
+    archive: cluster,
     roster: { learnRoster: () => "older" },
     security: undefined,
     host: "127.0.0.1",

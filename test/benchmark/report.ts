@@ -133,6 +133,21 @@ export function textOfReport(report: Report): string {
   )
 }
 
+/** A row a figure, for a README; a case's name stands in its first row only. */
+export function tableOfReport(report: Report): string {
+  const { machine } = report
+  let last = ""
+  const rows = report.figures.map((figure) => {
+    const [name = "", what = ""] = figure.name.split(": ")
+    const row = `| ${name === last ? "" : name} | ${what} | ${textOfFigure(figure)} |`
+    last = name
+    return row
+  })
+  const where = `${machine.cpus} cores (${machine.model}), Linux ${machine.kernel}, Node ${machine.node}`
+  const head = `${report.date.slice(0, 10)}, commit ${report.commit}, ${where}; medians [lowest .. highest round].`
+  return [head, "", "| case | what | figure |", "|---|---|---|", ...rows, ""].join("\n")
+}
+
 function textOfFigure(figure: Figure): string {
   const { median: middle, low, high, unit, samples, target, is_met } = figure
   const spread = samples > 1 ? ` [${textOfValue(low, unit)} .. ${textOfValue(high, unit)}]` : ""

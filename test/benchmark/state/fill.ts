@@ -43,11 +43,15 @@ export function bodiesOf(filling: Filling, batch: number): () => Uint8Array | un
       body.writeUInt8(CommandCode.set, at)
       body.writeUInt16LE(KEY_BYTES, at + 2)
       body.writeUInt32LE(valueBytes, at + 4)
-      body.write(`s${String(key).padStart(KEY_BYTES - 1, "0")}`, at + COMMAND_HEADER_BYTES, "latin1")
+      body.write(keyOf(key), at + COMMAND_HEADER_BYTES, "latin1")
       key += 1
     }
     return body
   }
+}
+
+export function keyOf(number: number): string {
+  return `s${String(number).padStart(KEY_BYTES - 1, "0")}`
 }
 
 function commandBytes(filling: Filling): number {

@@ -44,11 +44,14 @@ export const PROGRAM_SECONDS_MAX = 900
 
 /** A checkpoint after so many SETs. A batch of 512 is one op, so that `checkpoint_ops` alone would say little. */
 export const INTERVALS: readonly number[] = [8_192, 32_768, 131_072, 524_288]
-/** SETs of one measurement of a checkpoint's cost, after as many to warm up. */
-export const INTERVAL_SETS = 2_097_152
+/** SETs of one measurement of a checkpoint's cost; together as many come before all of them, to warm up. */
+export const INTERVAL_SETS = 1_048_576
 /** What the share of a core is computed for, and how many of them a tick sees. */
 export const FULL_SETS_PER_SECOND = 500_000
 export const SETS_PER_TICK = 5_000
+
+/** The interval that the limits which ship come to: 8 MiB of log, 64 bytes a SET. */
+export const INTERVAL_TARGET_SETS = 131_072
 
 export const SCRUB_BUDGETS: readonly number[] = [16, 64, 256]
 export const SCRUB_ROUNDS = 20
@@ -56,7 +59,10 @@ export const SCRUB_ROUNDS = 20
 /** Of the kv capacity so much is filled to see what a byte costs, with values of so many bytes. */
 export const FILLED_SHARE = 0.9
 export const FILLED_VALUE_BYTES = 100
+export const FILLED_SIZE: ClusterSize = "medium"
 export const REDIS_READY_MS_MAX = 5_000
 export const REDIS_PIPELINE = 1_000
+export const REDIS_ANSWER_MS_MAX = 10_000
+export const REDIS_ANSWER_BYTES_MAX = 64 * 1024
 
 export const STARTUP_SIZES: readonly ClusterSize[] = ["small", "medium", "large", "huge"]

@@ -2,9 +2,12 @@
  * `npm run bench:state`: measures what the state in memory costs, in rounds, and prints what came of it.
  * Plane: control.
  */
+import { writeFileSync } from "node:fs"
 import { resolve } from "node:path"
-import { Figures, makeReport, textOfReport } from "../report.ts"
+import { Figures, makeReport, tableOfReport, textOfReport } from "../report.ts"
+import { measureMemory, measureStartup } from "./memory.ts"
 import { type Measurement, type Options, readOptions, USAGE } from "./options.ts"
+import { measureCheckpoints, measureScrub } from "./pages_cost.ts"
 import { measureRejoin } from "./rejoin.ts"
 
 const ROOT = resolve(import.meta.dirname, "../../..")
@@ -26,10 +29,10 @@ const MEASURE: Readonly<Record<Measurement, (run: Run) => Promise<void>>> = {
       await measureRejoin({ ...side, state, seconds: options.seconds, figures, progress })
     }
   },
-  checkpoints: async () => {},
-  scrub: async () => {},
-  memory: async () => {},
-  startup: async () => {},
+  checkpoints: ({ options, figures, side }) => measureCheckpoints({ ...side, seconds: options.seconds, figures }),
+  scrub: ({ options, figures, side }) => measureScrub({ ...side, seconds: options.seconds, figures }),
+  memory: ({ options, figures, side }) => measureMemory({ ...side, redis: options.redis, figures, progress }),
+  startup: ({ figures, side }) => measureStartup({ ...side, figures }),
 }
 
 async function measureRound(run: Run, name: Measurement, round: number): Promise<void> {
@@ -74,6 +77,9 @@ async function main(): Promise<number> {
     }
   }
   const report = makeReport("state", figures.all())
+  if (options.out !== undefined) {
+    writeFileSync(options.out, tableOfReport(report))
+  }
   process.stdout.write(options.isJSON ? `${JSON.stringify(report, undefined, 2)}\n` : `${textOfReport(report)}\n`)
   return 0
 }

@@ -1,6 +1,6 @@
 /** What the person at the command line asked of `npm run bench:state`. Plane: control. */
 import { existsSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { err, ok, type Result } from "../../../appliance/types/result.ts"
 import { ROUNDS_DEFAULT, ROUNDS_MAX, SECONDS_DEFAULT, SECONDS_MAX, STATE_CASES, type StateCase } from "./limits.ts"
@@ -26,6 +26,7 @@ Measurements take turns, and the median of the rounds is reported. Run it on a m
   --rounds R        each is repeated so often (${ROUNDS_DEFAULT})
   --redis FILE      the redis-server beside which memory is measured (the one on the PATH, if there is one)
   --against DIR     another checkout, measured in turn with this one; its figures begin with "against "
+  --out FILE        writes the table that the README shows, too
   -o json           the report as JSON
   --help            print this
 
@@ -42,6 +43,8 @@ export type Options = {
   readonly rounds: number
   readonly redis: string
   readonly against: string | undefined
+  /** Where the README's table goes. */
+  readonly out: string | undefined
   readonly isJSON: boolean
 }
 
@@ -82,10 +85,14 @@ export function readOptions(args: readonly string[]): Result<Options | "help", s
     return err(`-o is text or json, not '${values.output}'`)
   }
   const against = values.against === undefined ? undefined : resolve(values.against)
-  if (against !== undefined && !existsSync(join(against, "test/benchmark/state/state_hook.ts"))) {
+  if (against !== undefined && !existsSync(join(against, "test/benchmark/state/pages_program.ts"))) {
     return err(`--against: ${against} is no checkout that has this benchmark`)
   }
-  return ok({ only, states, seconds, rounds, redis: values.redis, against, isJSON: values.output === "json" })
+  const out = values.out === undefined ? undefined : resolve(values.out)
+  if (out !== undefined && !existsSync(dirname(out))) {
+    return err(`--out: there is no folder ${dirname(out)}`)
+  }
+  return ok({ only, states, seconds, rounds, redis: values.redis, against, out, isJSON: values.output === "json" })
 }
 
 function valuesOf(args: readonly string[]) {
@@ -100,6 +107,7 @@ function valuesOf(args: readonly string[]) {
           rounds: { type: "string", default: String(ROUNDS_DEFAULT) },
           redis: { type: "string", default: "redis-server" },
           against: { type: "string" },
+          out: { type: "string" },
           output: { type: "string", short: "o", default: "text" },
           help: { type: "boolean", default: false },
         },

@@ -14,8 +14,11 @@ import type { MessageOf } from "./message.ts"
 
 /** A window's pages are the bits of two u32. */
 const WINDOW_PAGES_MAX = 64
-/** Windows compared with the table in one event: a few milliseconds at most. */
-const WINDOWS_COMPARED_MAX = 32
+/** What is compared with the table in one event: 2,048 pages that are read, a few milliseconds at most … */
+const COMPARED_COST_MAX = 2_048 * 64
+const READ_PAGE_COST = 64
+/** … or sixty-four times as many that nobody has touched yet. */
+const UNTOUCHED_PAGE_COST = 1
 
 export type Wanted = Pick<MessageOf<"get_checkpoint">, "part" | "index" | "mask_low" | "mask_high">
 
@@ -248,11 +251,10 @@ export class CheckpointReceiver {
       }
       const window = place - tableChunks
       if (window >= 0 && this.#isCompared[window] === 0) {
-        if (compared === WINDOWS_COMPARED_MAX) {
+        if (compared >= COMPARED_COST_MAX) {
           return undefined
         }
-        compared += 1
-        this.#compare(window)
+        compared += this.#compare(window)
         if (this.#isDone[place] === 1) {
           continue
         }
@@ -273,12 +275,18 @@ export class CheckpointReceiver {
     return undefined
   }
 
-  #compare(window: number): void {
+  /** Returns what it cost. */
+  #compare(window: number): number {
+    let cost = 0
     let low = 0
     let high = 0
     for (let bit = 0; bit < this.#shape.windowPages; bit += 1) {
       const page = window * this.#shape.windowPages + bit
-      if (page < this.#pages.count && !this.#pages.isAs(page)) {
+      if (page >= this.#pages.count) {
+        break
+      }
+      cost += this.#pages.isUntouched(page) ? UNTOUCHED_PAGE_COST : READ_PAGE_COST
+      if (!this.#pages.isAs(page)) {
         low |= bit < 32 ? 1 << bit : 0
         high |= bit < 32 ? 0 : 1 << (bit & 31)
       }
@@ -289,6 +297,7 @@ export class CheckpointReceiver {
     if (low === 0 && high === 0) {
       this.#finish(window)
     }
+    return cost
   }
 
   /** Becomes as `other` is, but for the pages: they are the state machine's, which copies them. */

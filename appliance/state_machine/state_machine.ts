@@ -120,8 +120,7 @@ export class ArenaStateMachine implements StateMachine {
     } else {
       this.pages.willWrite(0, PAGE_BYTES)
       formatArena(this.#view, options.limits)
-      this.pages.freeze()
-      this.pages.takeDigests(this.pages.count)
+      this.pages.begin()
     }
     const table = { view: this.#view, layout: this.layout, limits: options.limits, pages: this.pages }
     this.#sessions = new Sessions(table)

@@ -94,7 +94,11 @@ export interface StatePages {
   /** Looks at the next pages, at most so many: the first that has changed although nobody wrote it, or -1. */
   scrub(pagesMax: number): number
 
-  /** True when the arena's page, as it is now, has the digest that is in the table. */
+  /**
+   * True for zeros that nobody has written to since the process started, while it has no image but that of its start.
+   */
+  isUntouched(page: number): boolean
+  /** True when the arena's page, as it is now, has the digest that is in the table; untouched zeros are not read. */
   isAs(page: number): boolean
   /** Overwrites a page; true when it is then as the table says. */
   replace(page: number, source: Uint8Array, at: number): boolean

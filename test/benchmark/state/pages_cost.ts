@@ -1,4 +1,7 @@
-/** What checkpoints and scrubbing cost: the pages alone in one process, and within a cluster at full load. Plane: control. */
+/**
+ * What checkpoints and scrubbing cost: the pages alone in one process, and within a cluster at full load.
+ * Plane: control.
+ */
 import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"

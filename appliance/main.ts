@@ -27,11 +27,13 @@ import {
   readNodeConfig,
 } from "./orchestration/node_config.ts"
 import { type Ports, ProcessHost, type Reply } from "./orchestration/process_host.ts"
+import { growthShortage } from "./orchestration/growth.ts"
 import { startSpare } from "./orchestration/spare.ts"
 import { textLine } from "./orchestration/text_log.ts"
 import { CommandCode, ResultKind } from "./state_machine/command.ts"
-import { limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
-import { assertClusterLimits, assertProcessLimits, PROCESS_LIMITS } from "./types/limits.ts"
+import { type ClusterSize, limitsForSize, memoryShortage } from "./types/cluster_sizes.ts"
+import { growthFault } from "./types/growth.ts"
+import { assertClusterLimits, assertProcessLimits, type ClusterLimits, PROCESS_LIMITS } from "./types/limits.ts"
 import { err, ok, type Result } from "./types/result.ts"
 
 /** As in package.json; a test compares them. */
@@ -113,6 +115,10 @@ async function runReplica({
   }
   const limits = limitsForSize(config.size)
   assertClusterLimits(limits)
+  const growTo = growToOf(config, options.growTo, log)
+  if (!growTo.ok) {
+    return fail({ code: ExitCode.config, message: growTo.error })
+  }
   assertProcessLimits(PROCESS_LIMITS)
   const ending = endOfProcess(log)
   const host = new ProcessHost({
@@ -124,6 +130,7 @@ async function runReplica({
     ports: options.ports,
     version: VERSION,
     limits,
+    ...(growTo.value === undefined ? {} : { growTo: growTo.value }),
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: options.runDirectory,
@@ -147,6 +154,7 @@ async function runReplica({
       registration.tick(nowMs)
       screen.tick(nowMs, machine)
     },
+    onGrown: (grown: ClusterLimits) => gateway.onGrown(grown),
   }
   const started = await startReplica({ host, gateway, options, sink })
   if (!started.ok) {
@@ -161,6 +169,37 @@ async function runReplica({
   await started.value.close()
   screen.close()
   return code
+}
+
+/**
+ * The larger limits that this machine is to have room for; undefined for none. Who asks for it by hand is told why it
+ * can't be. A boot server says the same to every machine: one that can't is a member all the same, and does not grow.
+ */
+function growToOf(
+  config: NodeConfig,
+  byHand: ClusterSize | null,
+  log: Logger,
+): Result<ClusterLimits | undefined, string> {
+  const { size } = config
+  const growTo = byHand ?? config.grow_to
+  if (growTo === null) {
+    return ok(undefined)
+  }
+  const limits = limitsForSize(growTo)
+  const fault = growthFault(limitsForSize(size), limits)
+  const reason =
+    fault === undefined
+      ? growthShortage(size, growTo, memoryBytes())
+      : `a cluster of size ${size} does not grow to ${growTo}: ${fault} would not be larger`
+  if (reason !== undefined && byHand !== null) {
+    return err(reason)
+  }
+  if (reason !== undefined) {
+    log.warn({ size, grow_to: growTo, reason }, "grows_not")
+    return ok(undefined)
+  }
+  assertClusterLimits(limits)
+  return ok(limits)
 }
 
 /** What this process may have of the machine's memory: a container may have less than all. */
@@ -266,6 +305,12 @@ function endOfProcess(log: Logger): { readonly code: Promise<ExitCode>; readonly
 
 /** Serves until it is told to end. */
 async function runServe(options: ServeOptions): Promise<number> {
+  const growTo = options.growTo ?? null
+  const fault = growTo === null ? undefined : growthFault(limitsForSize(options.size), limitsForSize(growTo))
+  if (fault !== undefined) {
+    const message = `--size ${options.size} does not grow to ${growTo}: ${fault} would not be larger`
+    return fail({ code: CommandExitCode.usage, message })
+  }
   const log = logFor(options.output)
   const image = await readImage(options.image ?? IMAGE_DIRECTORY)
   if (!image.ok) {
@@ -278,7 +323,7 @@ async function runServe(options: ServeOptions): Promise<number> {
   const ending = endOfProcess(log)
   const { interface: interfaceName, dhcp, voters, size, force } = options
   const served = { image: image.value, nbp: programs.value, log }
-  const server = await startBootServer({ interfaceName, dhcp, voters, size, force, ...served })
+  const server = await startBootServer({ interfaceName, dhcp, voters, size, growTo, force, ...served })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }

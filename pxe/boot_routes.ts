@@ -175,6 +175,7 @@ export class Routes {
       slot,
       voters: formation.voters,
       size: formation.size,
+      grow_to: formation.growTo,
       cluster_id: formation.clusterID,
       generation: formation.generation,
       epoch: formation.epoch,

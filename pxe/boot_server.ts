@@ -47,6 +47,8 @@ export type BootServerOptions = {
   readonly voters: number
   /** The limits of the cluster that they form. */
   readonly size: ClusterSize
+  /** What every machine that is booted is to have room for, so that the cluster can grow to it; null for nothing. */
+  readonly growTo: ClusterSize | null
   readonly image: BootImage
   readonly nbp: BootPrograms
   readonly log: Logger
@@ -116,6 +118,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
   const formation = new Formation({
     voters: options.voters,
     size: options.size,
+    grow_to: options.growTo,
     cluster_id: randomHex(16),
     formation_token: randomHex(16),
     started_at: SYSTEM_CLOCK.epochMs(),

@@ -20,6 +20,7 @@ type ReconfigureOptions = QueryOptions & {
   readonly voters: readonly number[]
   readonly standbys: readonly number[]
   readonly sync: boolean
+  readonly grow: boolean
   readonly epoch?: number
 }
 type ConfirmOptions = QueryOptions & { readonly confirmOff: boolean }
@@ -47,14 +48,18 @@ function addReconfigure(program: Command, streams: CLIStreams, onCode: (code: nu
     .requiredOption("--voters <slots>", "1, 3, 5 or 7 slots, for instance 0,1,2", parseSlots)
     .option("--standbys <slots>", "slots that hold the state without a vote", parseSlots, [])
     .option("--sync", "the one standby confirms everything that the one voter answers", false)
+    .option("--grow", "into the larger limits that all named machines were started with (--grow-to)", false)
     .option("--epoch <number>", "only if this epoch is the present one", parseEpoch)
     .addHelpText(
       "after",
-      examples("mandala reconfigure --voters 0,1,2", "mandala reconfigure --voters 0 --standbys 1 --sync --epoch 4"),
+      examples(
+        "mandala reconfigure --voters 0 --standbys 1 --sync --epoch 4",
+        "mandala reconfigure --voters 3,4,5 --grow",
+      ),
     )
     .action(async (options: ReconfigureOptions) => {
-      const { voters, standbys, sync, epoch } = options
-      const body = { voters, standbys, synchronous: sync, ...(epoch === undefined ? {} : { epoch }) }
+      const { voters, standbys, sync, grow, epoch } = options
+      const body = { voters, standbys, synchronous: sync, grow, ...(epoch === undefined ? {} : { epoch }) }
       onCode(await report(options, streams, (api) => api.post(MEMBERS_PATH, body), epochText))
     })
 }
@@ -199,7 +204,7 @@ async function awaitEpoch(api: API, options: EpochOptions): Promise<Answered> {
       return status
     }
     if (performance.now() + EPOCH_POLL_MS >= end) {
-      return err({ kind: "timeout", text: `no majority of the new members votes after ${options.timeout} s` })
+      return err({ kind: "timeout", text: `too few of the new members vote after ${options.timeout} s` })
     }
     await new Promise((resolve) => setTimeout(resolve, EPOCH_POLL_MS))
   }
@@ -215,6 +220,7 @@ const MEMBER_COLUMNS: readonly Column<JSONObject>[] = [
   { header: "BOOT NONCE", cell: (member) => numberAt(member, "boot_nonce")?.toString(16).padStart(8, "0") ?? "-" },
   { header: "INCARNATION", cell: (member) => show(member, "incarnation") },
   { header: "LAG", cell: (member) => show(member, "lag_ops") },
+  { header: "GROWS TO", cell: (member) => clean(textAt(member, "grows_to") ?? "-") },
   { header: "UNCERTIFIED", cell: uncertifiedText },
   { header: "LAST CONTACT", cell: (member) => contactText(member) },
 ]
@@ -224,6 +230,7 @@ function membersText(document: JSONObject): string {
   const certified = objectAt(document, "checkpoint")
   const head =
     `generation ${show(cluster, "generation")}, epoch ${show(cluster, "epoch")}, ` +
+    `size ${clean(textAt(cluster, "size") ?? "-")}, ` +
     `quorum margin ${show(cluster, "quorum_margin")}, copies ${show(cluster, "copies")}, ` +
     `certified op ${show(certified, "certified_op")} (${rootText(certified, "certified_root")})\n\n`
   return head + formatTable(MEMBER_COLUMNS, objectsAt(cluster, "members"))
@@ -245,6 +252,10 @@ function epochText(document: JSONObject): string {
 function safetyText(document: JSONObject): string {
   const cluster = objectAt(document, "cluster")
   const isSafe = isTrueAt(cluster, "is_epoch_safe")
+  const isOutgrown = textAt(objectAt(document, "machine"), "status") === "outgrown"
+  if (isOutgrown) {
+    return `epoch ${show(cluster, "epoch")} has larger limits than this machine: ask a machine of that epoch\n`
+  }
   const what = isSafe ? "the machines that it replaced can be switched off" : "keep the machines that it replaced on"
   return `epoch ${show(cluster, "epoch")}: ${what}\n`
 }

@@ -20,6 +20,7 @@ export type ServeOptions = {
   readonly dhcp: "proxy" | "full" | "off"
   readonly voters: number
   readonly size: ClusterSize
+  readonly growTo?: ClusterSize
   /** Where `build` left an image; undefined for where it leaves one by default. */
   readonly image?: string
   readonly force: boolean
@@ -124,6 +125,12 @@ function addServe(program: Command, handlers: Handlers, onCode: (code: number) =
       )
         .choices(CLUSTER_SIZES)
         .default("small"),
+    )
+    .addOption(
+      new Option(
+        "--grow-to <size>",
+        "machines are to have room for this size too, so that the cluster can grow",
+      ).choices(CLUSTER_SIZES),
     )
     .option("--image <directory>", "the image that `mandala build` made")
     .option("--force", "go on where a check would stop", false)

@@ -28,6 +28,7 @@ export function statusText(document: JSONObject): string {
         clean(textAt(machine, "status") ?? ""),
         `up ${since(machine, "uptime_ms")}`,
         `version ${clean(textAt(machine, "version") ?? "")}`,
+        ...growsText(machine),
       ].join(", "),
     ],
     [
@@ -38,6 +39,7 @@ export function statusText(document: JSONObject): string {
         `${show(cluster, "voters_live")} of ${show(cluster, "voters")} voters live`,
         `quorum margin ${show(cluster, "quorum_margin")}`,
         `epoch ${show(cluster, "epoch")}`,
+        `size ${clean(textAt(cluster, "size") ?? "-")}`,
       ].join(", "),
     ],
     ...objectsAt(cluster, "alarms").map(
@@ -72,6 +74,11 @@ function stateText(checkpoint: JSONObject | undefined): string {
     `${show(checkpoint, "pages_pending")} pending`,
     `scrub at ${page} of ${show(checkpoint, "pages")} (${formatDuration(round)} a round)`,
   ].join(", ")
+}
+
+function growsText(machine: JSONObject | undefined): string[] {
+  const growsTo = textAt(machine, "grows_to")
+  return growsTo === undefined ? [] : [`grows to ${clean(growsTo)}`]
 }
 
 function faultsText(memory: JSONObject | undefined): string {

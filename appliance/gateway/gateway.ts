@@ -58,6 +58,7 @@ const FLUSH_ROUNDS_MAX = 4
 
 export class Gateway implements ConnectionHost {
   readonly #limits: ClusterLimits
+  readonly #texts: Texts
   readonly #schedule: () => void
   readonly #random: RandomU32
   readonly #sessions: Session[] = []
@@ -90,6 +91,7 @@ export class Gateway implements ConnectionHost {
     this.#listed = new Ring(CONNECTIONS_MAX)
     this.#waiting = new Ring(CONNECTIONS_MAX)
     const texts = new Texts(options.limits)
+    this.#texts = texts
     const introspection = new Introspection({ port: options.port, status: () => this.status() })
     this.#executor = new CommandExecutor({ limits: options.limits, texts, introspection, now: () => this.#now })
     this.#makeSessions(options, texts)
@@ -333,6 +335,11 @@ export class Gateway implements ConnectionHost {
   /** Asks for the records of the machines table from `index` on. */
   listMachines(index: number, caller: Caller): boolean {
     return this.call({ code: CommandCode.machine_list, key: this.#empty, value: this.#empty, argument: index }, caller)
+  }
+
+  /** The cluster has grown. Sessions go on: what they know of the state is in the larger one too. */
+  onGrown(limits: ClusterLimits): void {
+    this.#texts.useLimits(limits)
   }
 
   status(): GatewayStatus {

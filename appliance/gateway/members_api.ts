@@ -70,7 +70,8 @@ async function change(body: Fields, port: MembersPort): Promise<MembersAnswer> {
     return refusal(409, "unconfirmed", text)
   }
   const synchronous = body["synchronous"] === true
-  const answer = await port.change({ epoch, voters, standbys, synchronous, drops_standby: drops })
+  const grows = body["grow"] === true
+  const answer = await port.change({ epoch, voters, standbys, synchronous, drops_standby: drops, grows })
   if (answer.outcome === "ok") {
     return { status: 200, document: { schema: API_SCHEMA, outcome: "ok", epoch: answer.epoch } }
   }
@@ -101,6 +102,11 @@ function changeText({ outcome, slot, epoch }: ChangeAnswer): string {
       return "voters are 1, 3, 5 or 7 slots, each named once; from several to one only with a synchronous standby"
     case "not_warm":
       return `slot ${slot} does not follow closely: switch it on, or wait until it has caught up`
+    case "not_grown":
+      return (
+        `slot ${slot} can't begin an epoch with larger limits: it votes, or was not booted with the --grow-to of the ` +
+        "first voter that was named"
+      )
     case "standby_missing":
       return `the synchronous standby in slot ${slot} is silent: bring it back, or drop it`
     case "memory_disputed":

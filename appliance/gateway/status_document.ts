@@ -9,6 +9,7 @@ import type { Outage } from "../orchestration/quorum_watch.ts"
 import type { TableUsage } from "../orchestration/table_usage.ts"
 import type { ReplicaCounters, ReplicaStatus } from "../replication/replica.ts"
 import { Firmware, type MachineRecord, MachineRole, MachineStage } from "../state_machine/machine_record.ts"
+import type { ClusterSize } from "../types/cluster_sizes.ts"
 import type { Allocation } from "../types/static_memory.ts"
 import type { GatewayStatus } from "./gateway_status.ts"
 
@@ -29,6 +30,8 @@ export type StatusDocument = {
     readonly status: ReplicaStatus
     readonly incarnation: number
     readonly uptime_ms: number
+    /** The larger size that it has room for, when its cluster grows; null for none. */
+    readonly grows_to: ClusterSize | null
   }
   readonly cluster: {
     /** A primary is known, a majority lives as far as this machine hears, and its own state is whole. */
@@ -37,6 +40,8 @@ export type StatusDocument = {
     readonly generation: number
     readonly epoch: number
     readonly is_epoch_safe: boolean
+    /** Its limits, as the machine that was asked has them; null where they have no name. */
+    readonly size: ClusterSize | null
     readonly view: number
     readonly op: number
     readonly commit: number
@@ -109,6 +114,7 @@ export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDo
       status: info.status,
       incarnation: info.incarnation,
       uptime_ms: Math.round(info.uptime_ms),
+      grows_to: info.grows_to,
     },
     cluster: {
       is_healthy: isHealthy(info),
@@ -116,6 +122,7 @@ export function statusDocument(info: HostInfo, gateway: GatewayStatus): StatusDo
       generation: info.generation,
       epoch: info.epoch,
       is_epoch_safe: info.is_epoch_safe,
+      size: info.size,
       view: info.view,
       op: info.op,
       commit: info.commit,

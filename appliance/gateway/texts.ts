@@ -15,12 +15,13 @@ export type Failure = { readonly isUnknown: boolean; readonly text: string; read
 const HINTS: Readonly<Record<Outage["kind"], string>> = {
   quorum_lost: "see 'mandala salvage'",
   standby_missing: "see 'mandala standby drop'",
+  outgrown: "ask a machine in one of those slots",
   memory_disputed: "start another machine, or one of the two anew: see 'mandala status'",
 }
 
 /** Texts that are the same each time, made once, so that refusing is as cheap as answering. */
 export class Texts {
-  readonly #limits: ClusterLimits
+  #limits: ClusterLimits
   readonly notApplied: Failure = {
     isUnknown: false,
     text: `CLUSTERDOWN no_primary: no machine took the command within ${REQUEST_TIMEOUT_MS} ms; it was not applied`,
@@ -50,20 +51,27 @@ export class Texts {
   readonly readReplyTooLong: string
   readonly notAnInteger = "ERR value is not an integer or out of range"
   readonly overflow = "ERR increment or decrement would overflow"
-  readonly #entriesFull: string
-  readonly #slabFull: string
+  #entriesFull = ""
+  #slabFull = ""
   /** By ResultError. */
-  readonly #recordsFull: ReadonlyMap<number, string>
+  #recordsFull: ReadonlyMap<number, string> = new Map()
 
   constructor(limits: ClusterLimits) {
     this.#limits = limits
     const waiting = `${limits.batch_commands_max} commands or ${limits.batch_bytes_max} bytes of them`
     this.busy = `ERR busy: requests_queue_max: ${waiting} wait for a primary already; the command was not applied`
-    const { session_reply_bytes_max, kv_slab_bytes } = limits
+    const { session_reply_bytes_max } = limits
     this.replyTooLong = `ERR session_reply_bytes_max: a batch is answered with at most ${session_reply_bytes_max} bytes`
     this.readReplyTooLong = `ERR read_reply_bytes_max: one answer has at most ${limits.read_reply_bytes_max} bytes`
+    this.useLimits(limits)
+  }
+
+  /** The cluster has grown: its tables hold more, and what travels is as before. */
+  useLimits(limits: ClusterLimits): void {
+    this.#limits = limits
     this.#entriesFull = `ERR kv_entries_max: at most ${limits.kv_entries_max} keys are stored`
-    this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${kv_slab_bytes} bytes of keys and values`
+    const slabBytes = limits.kv_slab_bytes
+    this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${slabBytes} bytes of keys and values`
     this.#recordsFull = new Map(
       RECORD_TABLES.filter(({ full }) => full !== ResultError.malformed).map(({ name, limit, full }) => [
         full,

@@ -9,6 +9,7 @@ export type AlarmKind =
   | "copies_1"
   | "checkpoint_overdue"
   | "memory_fault"
+  | "outgrown"
 
 export const ALARM_KINDS: readonly AlarmKind[] = [
   "quorum_lost",
@@ -18,6 +19,7 @@ export const ALARM_KINDS: readonly AlarmKind[] = [
   "copies_1",
   "checkpoint_overdue",
   "memory_fault",
+  "outgrown",
 ]
 
 /** The text says what it means, and what to do where there is something to do. */

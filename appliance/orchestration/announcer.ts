@@ -5,6 +5,7 @@
  */
 import { Agent, type IncomingMessage, request } from "node:http"
 import type { RandomU32 } from "../types/contracts.ts"
+import type { ClusterSize } from "../types/cluster_sizes.ts"
 import { err, ok, type Result } from "../types/result.ts"
 import { CLUSTER_LIMITS } from "../types/limits.ts"
 import { FieldReader, parseObject } from "./json_fields.ts"
@@ -31,6 +32,8 @@ export type Announcement = {
   readonly cluster_id: string
   readonly generation: number
   readonly epoch: number
+  /** The limits of that epoch; null where they have no name. */
+  readonly size: ClusterSize | null
   /** True once this machine has been a member: the formation token has done its work. */
   readonly formed: boolean
 }

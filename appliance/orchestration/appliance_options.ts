@@ -1,6 +1,7 @@
 /** The arguments of `mandala appliance`, which /init starts and tests start by hand. Plane: control. */
 import { existsSync } from "node:fs"
 import { parseArgs } from "node:util"
+import { CLUSTER_SIZES, type ClusterSize } from "../types/cluster_sizes.ts"
 import { err, ok, type Result } from "../types/result.ts"
 import { ipv4Bytes } from "./hello.ts"
 import { PORT_MAX } from "./limits.ts"
@@ -14,6 +15,8 @@ export type ApplianceOptions = {
   readonly advertise: string | undefined
   /** The address on which ports are opened. */
   readonly bind: string
+  /** As in node.json, which it overrules; null where nothing was said. */
+  readonly growTo: ClusterSize | null
   readonly runDirectory: string
   /** The device for the person in front of the machine; "" for none. */
   readonly console: string
@@ -37,6 +40,7 @@ const FLAGS = {
   bind: { type: "string" },
   "run-directory": { type: "string" },
   console: { type: "string" },
+  "grow-to": { type: "string" },
 } as const
 
 export function parseApplianceOptions(
@@ -59,6 +63,10 @@ export function parseApplianceOptions(
       return err(`${JSON.stringify(address)} is no IPv4 address`)
     }
   }
+  const growTo = CLUSTER_SIZES.find((size) => size === flags["grow-to"])
+  if (flags["grow-to"] !== undefined && growTo === undefined) {
+    return err(`--grow-to is one of ${CLUSTER_SIZES.join(", ")}`)
+  }
   const runDirectory = flags["run-directory"] ?? RUN_DIRECTORY
   return ok({
     nodeFile: flags.node ?? environment["MANDALA_NODE_JSON"] ?? NODE_FILE,
@@ -66,6 +74,7 @@ export function parseApplianceOptions(
     ports: { replica, data, api },
     advertise: flags.advertise,
     bind: flags.bind ?? "0.0.0.0",
+    growTo: growTo ?? null,
     runDirectory,
     // Only a machine that /init booted is ours to write on the console of.
     console: flags.console ?? (runDirectory === RUN_DIRECTORY && existsSync(RUN_DIRECTORY) ? CONSOLE : ""),

@@ -9,7 +9,8 @@
  *        9    1  from: the dialler's slot            9    1  code (ANSWER_CODES; 1 accepts)
  *       10    1  to: the slot that it means         10    1  from: the acceptor's slot
  *       11    1  0                                  11    1  0
- *       12   16  cluster_id                         12    4  nonce of the acceptor's process
+ *       12   16  cluster_id                         12    4  nonce of the acceptor's process; where it says
+ *                                                           wrong_limits, the fingerprint of its own
  *       28    4  generation
  *       32    4  epoch
  *       36    4  fingerprint of the cluster limits
@@ -54,7 +55,12 @@ export type Refusal =
   /** Another process has taken this slot's place a moment ago. */
   | "displaced"
 
-export type Answer = { readonly outcome: "accepted" | Refusal; readonly from: number; readonly nonce: number }
+export type Answer = {
+  readonly outcome: "accepted" | Refusal
+  readonly from: number
+  /** Of the acceptor's process; with `wrong_limits` the fingerprint of its limits, for a cluster that has grown. */
+  readonly nonce: number
+}
 
 const ANSWER_CODES: Readonly<Record<Answer["outcome"], number>> = {
   accepted: 1,

@@ -1,5 +1,6 @@
 /** What one machine knows of itself and its cluster. snake_case: it leaves the process as it is. Plane: control. */
 import type { ReplicaCounters, ReplicaStatus } from "../replication/replica.ts"
+import type { ClusterSize } from "../types/cluster_sizes.ts"
 import type { Allocation } from "../types/static_memory.ts"
 import type { Alarm } from "./alarms.ts"
 import type { LinkCounters } from "./links.ts"
@@ -27,6 +28,8 @@ export type HostMember = {
   readonly holds_state: boolean
   /** Ops by which it lags behind the primary's log; null on a machine that is not the primary, or if it is silent. */
   readonly lag_ops: number | null
+  /** The larger size that it has said it has room for; null for none, and on a machine that is not the primary. */
+  readonly grows_to: ClusterSize | null
   /** Milliseconds since this machine last heard of it; 0 for itself, null for never. */
   readonly last_contact_ms: number | null
   /** The newest checkpoint that it reported to this machine, as long as it is not certified; null for none. */
@@ -82,6 +85,9 @@ export type HostInfo = {
   readonly epoch: number
   /** The epoch can do without the machines that it has replaced: CheckEpoch of VRR, section 7. */
   readonly is_epoch_safe: boolean
+  /** The cluster's limits as this machine has them, and those that it has room for; null where they have no name. */
+  readonly size: ClusterSize | null
+  readonly grows_to: ClusterSize | null
   readonly slot: number
   readonly role: MemberRole
   readonly voters: number

@@ -30,6 +30,8 @@ export type OrchestrationLimits = {
   readonly link_retry_ms_max: number
   /** A process whose slot was taken over by another is not let in again for so long. */
   readonly link_displaced_ms: number
+  /** A blank process that is turned away for its limits so long begins anew with those that it grows to. */
+  readonly grow_anew_ms: number
   readonly announce_ms: number
   /** From a change of status to the announcement that says so. */
   readonly announce_soon_ms: number
@@ -80,6 +82,7 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   link_retry_ms: 50,
   link_retry_ms_max: 500,
   link_displaced_ms: 2_000,
+  grow_anew_ms: 3_000,
   announce_ms: 1_000,
   announce_soon_ms: 20,
   announce_timeout_ms: 2_000,

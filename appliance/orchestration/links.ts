@@ -53,6 +53,8 @@ export type LinksOptions = {
   readonly epoch: () => number
   readonly incarnation: () => number
   readonly holdsState: () => boolean
+  /** A peer has other limits than this process, those with that fingerprint, and has turned it away. */
+  readonly onOtherLimits: (fingerprint: number) => void
   /** One message of a peer. Bodies are views that end with the call. */
   readonly onMessage: (message: Message) => void
   /** Everything that one read brought has been given to `onMessage`. */
@@ -268,6 +270,20 @@ export class Links {
     return this.#outbound[slot]?.socket !== undefined
   }
 
+  /** Under another identity from here on: every link ends, and is judged anew when it is greeted. */
+  greetAnew(): void {
+    for (const link of this.#inbound) {
+      if (link !== undefined) {
+        link.retryMs = this.#limits.link_retry_ms
+        link.socket?.destroy()
+      }
+    }
+    for (const link of this.#outbound) {
+      link?.successor?.destroy()
+      link?.socket?.destroy()
+    }
+  }
+
   close(): void {
     this.#closed = true
     this.#server.close()
@@ -392,7 +408,8 @@ export class Links {
     const { slot, wire, book } = this.#options
     const decoded = decodeHello(stranger.hello, 0, wire.checksum)
     const outcome = decoded.ok ? this.#judge(decoded.value) : decoded.error
-    const answer = encodeAnswer({ outcome, from: slot, nonce: this.#nonce }, wire.checksum)
+    const nonce = outcome === "wrong_limits" ? wire.identity.limits_fingerprint : this.#nonce
+    const answer = encodeAnswer({ outcome, from: slot, nonce }, wire.checksum)
     if (!decoded.ok || outcome !== "accepted") {
       assert(outcome !== "accepted", "links: what is refused was not accepted")
       this.#refuseHello(outcome, socket)
@@ -574,6 +591,9 @@ export class Links {
       const kind = outcome === "accepted" ? "wrong_slot" : outcome
       this.counters.hellos_declined_by[kind] += 1
       this.#options.log.warn(`link_declined_${kind}`, this.#now, { slot: link.slot })
+      if (decoded.ok && decoded.value.outcome === "wrong_limits" && decoded.value.from === link.slot) {
+        this.#options.onOtherLimits(decoded.value.nonce)
+      }
       socket.destroy()
       return false
     }

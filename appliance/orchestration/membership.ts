@@ -12,6 +12,8 @@ export type Change = {
   readonly standbys: readonly number[]
   readonly synchronous: boolean
   readonly drops_standby: boolean
+  /** Into the larger limits that all named members have room for. */
+  readonly grows: boolean
 }
 
 /** `unknown`: no answer in time; the epoch tells what became of it. `no_primary`: it was never sent. */
@@ -79,6 +81,23 @@ export class Membership {
       return
     }
     this.#end(pending, { outcome: message.outcome, slot: message.slot, epoch: message.epoch_now })
+  }
+
+  /**
+   * This machine has grown into an epoch: who answered for the one before can't reach it any more. Where that is the
+   * change that it waits for, it has happened.
+   */
+  onGrown(next: { readonly epoch: number; readonly voters: readonly { readonly slot: number }[] }): void {
+    const pending = this.#pending
+    const slots = new Set(next.voters.map((voter) => voter.slot))
+    const isIt =
+      pending?.wanted.grows === true &&
+      pending.wanted.epoch + 1 === next.epoch &&
+      pending.wanted.voters.length === slots.size &&
+      pending.wanted.voters.every((slot) => slots.has(slot))
+    if (pending !== undefined && isIt) {
+      this.#end(pending, { outcome: "ok", slot: 0, epoch: next.epoch })
+    }
   }
 
   tick(nowMs: number): void {

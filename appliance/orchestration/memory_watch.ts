@@ -37,11 +37,18 @@ export type MemoryWatchOptions = {
 
 export class MemoryWatch {
   readonly #options: MemoryWatchOptions
+  #limits: ClusterLimits
   #count = 0
   #last: MemoryFaultReport | undefined
 
   constructor(options: MemoryWatchOptions) {
     this.#options = options
+    this.#limits = options.limits
+  }
+
+  /** The arena has become a larger one: what was wrong before was told in the words of the old. */
+  useLimits(limits: ClusterLimits): void {
+    this.#limits = limits
   }
 
   get last(): MemoryFaultReport | undefined {
@@ -66,16 +73,17 @@ export class MemoryWatch {
 
   text(fault: MemoryFaultReport): string {
     const { faultsMax } = this.#options
-    return `memory fault ${this.#count} of ${faultsMax}: ${whatOf(fault)}; test this machine's memory, at ${faultsMax} it leaves`
+    const advice = `test this machine's memory, at ${faultsMax} it leaves`
+    return `memory fault ${this.#count} of ${faultsMax}: ${whatOf(fault)}; ${advice}`
   }
 
   #reportOf({ kind, page }: MemoryFault): MemoryFaultReport {
     if (kind !== "page") {
       return { kind, page: null, byte_first: null, byte_last: null, table: null }
     }
-    const { pageBytes, limits } = this.#options
+    const { pageBytes } = this.#options
     const first = page * pageBytes
-    const table = arenaTables(limits).findLast(({ start }) => start <= first)
+    const table = arenaTables(this.#limits).findLast(({ start }) => start <= first)
     assert(table !== undefined, "memory watch: a page lies in a table, the header is the first")
     return { kind, page, byte_first: first, byte_last: first + pageBytes - 1, table: table.name }
   }
@@ -84,7 +92,7 @@ export class MemoryWatch {
 function whatOf(fault: MemoryFaultReport): string {
   switch (fault.kind) {
     case "page":
-      return `page ${fault.page} (${fault.table}, arena bytes ${fault.byte_first} to ${fault.byte_last}) changed by itself`
+      return `page ${fault.page} (${fault.table}, arena bytes ${bytesOf(fault)}) changed by itself`
     case "root":
       return "a checkpoint here was not the majority's"
     case "table":
@@ -92,4 +100,8 @@ function whatOf(fault: MemoryFaultReport): string {
     default:
       return unreachable(fault.kind)
   }
+}
+
+function bytesOf({ byte_first, byte_last }: MemoryFaultReport): string {
+  return `${byte_first} to ${byte_last}`
 }

@@ -27,6 +27,8 @@ export type NodeConfig = {
   readonly voters: number
   /** The cluster's limits, chosen when it was founded; small where the file says nothing. */
   readonly size: ClusterSize
+  /** The larger size that this machine has room for, when its cluster grows; null for none. */
+  readonly grow_to: ClusterSize | null
   /** 32 hexadecimal digits while the cluster is to be founded; "" afterwards. */
   readonly formation_token: string
   /** http://address:port, or "" where there is none. */
@@ -108,7 +110,8 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
     firmware: firmwareOf(fields.optionalText("firmware", /^(unknown|bios|uefi)$/, "unknown")),
     slot,
     voters,
-    size: readSize(fields),
+    size: readSize(fields, "size") ?? "small",
+    grow_to: object.value["grow_to"] === null ? null : (readSize(fields, "grow_to") ?? null),
     formation_token: fields.optionalText("formation_token", HEX_128_OR_EMPTY, ""),
     boot_server: fields.optionalText("boot_server", BOOT_SERVER_PATTERN, ""),
     members,
@@ -116,13 +119,14 @@ export function parseNodeConfig(text: string): Result<NodeConfig, FieldError> {
   return fields.error === undefined ? ok(config) : err(fields.error)
 }
 
-function readSize(fields: FieldReader): ClusterSize {
-  const text = fields.optionalText("size", /^[a-z]+$/, "small")
+/** Undefined where nothing is said. */
+function readSize(fields: FieldReader, name: "size" | "grow_to"): ClusterSize | undefined {
+  const text = fields.optionalText(name, /^[a-z]+$/, "")
   const size = CLUSTER_SIZES.find((one) => one === text)
-  if (size === undefined) {
-    fields.fail("size")
+  if (size === undefined && text !== "") {
+    fields.fail(name)
   }
-  return size ?? "small"
+  return size
 }
 
 function firmwareOf(text: string): NodeConfig["firmware"] {

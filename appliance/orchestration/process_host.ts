@@ -4,13 +4,20 @@
  * time: a tick, a frame from a peer, a gateway's message; after each the replica's outbox is drained. Plane: control.
  */
 import type { Logger } from "pino"
-import { allocateReplicaMemory } from "../replication/replica_memory.ts"
+import { allocateReplicaMemory, type ReplicaMemory } from "../replication/replica_memory.ts"
 import { memberAt, votes } from "../replication/configuration.ts"
 import { entryAt, incarnationOf, nonceOf } from "../replication/crash_vector.ts"
-import { type PromoteOutcome, Replica, type ReplicaCounters, type ReplicaStatus } from "../replication/replica.ts"
+import {
+  type GrownStart,
+  type PromoteOutcome,
+  Replica,
+  type ReplicaCounters,
+  type ReplicaStatus,
+} from "../replication/replica.ts"
 import type { Message, MessageOf } from "../replication/message.ts"
 import { frameBytesMax, type WireOptions } from "../replication/wire.ts"
 import { arenaBytes } from "../state_machine/arena.ts"
+import type { GrowthError } from "../state_machine/growth.ts"
 import {
   type ArenaStateMachine,
   createStateMachine,
@@ -19,6 +26,8 @@ import {
 } from "../state_machine/state_machine.ts"
 import { assert } from "../types/assert.ts"
 import type { Operation, RandomU32 } from "../types/contracts.ts"
+import { type ClusterSize, sizeOfFingerprint } from "../types/cluster_sizes.ts"
+import { GROWS_TO_NONE } from "../types/growth.ts"
 import { type ClusterLimits, limitsFingerprint, type ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { err, ok, type Result } from "../types/result.ts"
@@ -28,6 +37,8 @@ import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.t
 import { CheckpointWatch } from "./checkpoint_watch.ts"
 import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
+import { Growth, memoryBeforeGrowth } from "./growth.ts"
+import type { Alarm } from "./alarms.ts"
 import type { CheckpointInfo, HostInfo, HostMember, MemberRole } from "./host_info.ts"
 import { LimitedLog } from "./limited_log.ts"
 import { assertOrchestrationLimits, type OrchestrationLimits } from "./limits.ts"
@@ -54,6 +65,8 @@ export type HostOptions = {
   readonly ports: Ports
   readonly version: string
   readonly limits: ClusterLimits
+  /** The larger limits that this machine has room for, when its cluster grows. */
+  readonly growTo?: ClusterLimits
   readonly processLimits: ProcessLimits
   readonly orchestrationLimits: OrchestrationLimits
   /** Where the formed marker lies; a machine that /init booted has it. */
@@ -77,7 +90,12 @@ export type OwnMessage =
 export type Reply = MessageOf<"reply"> | MessageOf<"read_reply">
 
 /** Who gets the answers to this machine's requests. A reply's body may be a view that ends with the call. */
-export type ReplySink = { onReply(message: Reply): void; tick(nowMs: number): void }
+export type ReplySink = {
+  onReply(message: Reply): void
+  tick(nowMs: number): void
+  /** The cluster has grown, and this machine with it. */
+  onGrown(limits: ClusterLimits): void
+}
 
 /** Messages of peers that this replica must not believe; the links have judged their form before. */
 const REFUSALS: readonly (keyof ReplicaCounters)[] = [
@@ -90,12 +108,16 @@ const REFUSALS: readonly (keyof ReplicaCounters)[] = [
 
 export class ProcessHost {
   readonly memory = new StaticMemory()
-  readonly replica: Replica
-  readonly stateMachine: ArenaStateMachine
   readonly links: Links
   readonly random: RandomU32 = systemRandom()
 
   readonly #options: HostOptions
+  /** Other ones once this machine has grown: its limits, its state, and its replica. */
+  #limits: ClusterLimits
+  #stateMachine: ArenaStateMachine
+  #replica: Replica
+  readonly #growth: Growth | undefined
+  readonly #replicaMemory: ReplicaMemory
   readonly #book: AddressBook
   readonly #names: string[]
   readonly #limitedLog: LimitedLog
@@ -120,6 +142,8 @@ export class ProcessHost {
   #status: ReplicaStatus = "recovering"
   #view = -1
   #isTorn = false
+  /** Since when a peer has had the limits that this blank process grows to; Infinity for never. */
+  #largerSince = Number.POSITIVE_INFINITY
 
   constructor(options: HostOptions) {
     const { config, slot, limits, processLimits, orchestrationLimits } = options
@@ -133,12 +157,12 @@ export class ProcessHost {
       limits,
       checksum: zlibChecksum,
     }
-    assertOrchestrationLimits(orchestrationLimits, {
-      cluster: limits,
-      process: processLimits,
-      frameBytesMax: frameBytesMax(limits),
-    })
+    for (const cluster of [limits, options.growTo ?? limits]) {
+      const bytesMax = frameBytesMax(cluster)
+      assertOrchestrationLimits(orchestrationLimits, { cluster, process: processLimits, frameBytesMax: bytesMax })
+    }
     this.#options = options
+    this.#limits = limits
     this.#wire = wire
     this.#membership = new Membership({
       send: (slot, change, wanted) => this.#sendChange(slot, change, wanted),
@@ -171,13 +195,17 @@ export class ProcessHost {
     for (const member of config.members) {
       this.#learn(member)
     }
-    this.stateMachine = createStateMachine({
+    this.#stateMachine = createStateMachine({
       limits,
       arena: this.memory.allocate("arena", arenaBytes(limits)),
       notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
       pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),
     })
-    this.replica = new Replica({
+    this.#growth =
+      options.growTo === undefined ? undefined : new Growth({ from: limits, to: options.growTo, memory: this.memory })
+    // A log that grows begins empty: the smaller one lies in the room of the larger.
+    this.#replicaMemory = allocateReplicaMemory(this.memory, { limits: options.growTo ?? limits, processLimits })
+    this.#replica = new Replica({
       slot,
       voters: config.voters,
       generation: config.generation,
@@ -185,9 +213,10 @@ export class ProcessHost {
       limits,
       processLimits,
       stateMachine: this.stateMachine,
-      memory: allocateReplicaMemory(this.memory, { limits, processLimits }),
+      memory: memoryBeforeGrowth(this.#replicaMemory, limits),
       digest: sha256Digest,
       random: this.random,
+      growsTo: this.#growth?.fingerprint ?? GROWS_TO_NONE,
     })
     this.#memoryWatch = new MemoryWatch({
       machine: config.machine,
@@ -209,6 +238,7 @@ export class ProcessHost {
       epoch: () => this.replica.epoch,
       incarnation: () => this.replica.incarnation,
       holdsState: () => this.#holdsState(),
+      onOtherLimits: (fingerprint) => this.#onOtherLimits(fingerprint),
       onMessage: (message) => this.#onPeerMessage(message),
       onRead: () => this.links.flush(),
     })
@@ -224,6 +254,13 @@ export class ProcessHost {
             announcement: () => this.#announcement(),
             onAnswer: (answer) => this.#onAnswer(answer),
           })
+  }
+
+  get replica(): Replica {
+    return this.#replica
+  }
+  get stateMachine(): ArenaStateMachine {
+    return this.#stateMachine
   }
 
   /** Seals the memory, opens the port and starts the clock. Whoever allocates must have done so before. */
@@ -297,7 +334,7 @@ export class ProcessHost {
   }
 
   #sendChange(slot: number, change: number, wanted: Change): boolean {
-    const { epoch, voters, standbys, synchronous, drops_standby } = wanted
+    const { epoch, voters, standbys, synchronous, drops_standby, grows } = wanted
     const message: Message = {
       type: "reconfigure",
       change,
@@ -306,6 +343,7 @@ export class ProcessHost {
       standbys,
       synchronous,
       drops_standby,
+      grows,
       from: this.replica.slot,
       epoch: this.replica.epoch,
       cv: this.replica.cv,
@@ -343,7 +381,27 @@ export class ProcessHost {
   }
 
   outage(): Outage | undefined {
-    return this.#quorum.outage
+    return this.#outgrown() ?? this.#quorum.outage
+  }
+
+  /** The cluster has grown without this machine: what it can't be asked for any more, others have. */
+  #outgrown(): Outage | undefined {
+    if (!this.replica.isOutgrown || this.replica.grownStart !== undefined) {
+      return undefined
+    }
+    const slots = this.voterSlots().join(", ")
+    const text = `epoch ${this.replica.epoch} has larger limits than this machine, and votes in slots ${slots}`
+    return { kind: "outgrown", text }
+  }
+
+  #alarms(): Alarm[] {
+    const outgrown = this.#outgrown()
+    const others = [...this.#checkpoints.alarms(), ...this.#memoryWatch.alarms()]
+    if (outgrown === undefined) {
+      return [...this.#quorum.alarms(), ...others]
+    }
+    const text = `${outgrown.text}: ask those; when 'mandala epoch' there says so, switch this machine off`
+    return [{ kind: "outgrown", text }, ...others]
   }
 
   /** What this machine holds, for an operator whose majority is gone; refused while the cluster answers. */
@@ -357,9 +415,8 @@ export class ProcessHost {
       const text = `${info.voters_live} of ${info.voters} voters live and answer: read from the cluster, or add --force`
       return err({ kind: "quorum_present", text })
     }
-    const { limits } = this.#options
     const { stateMachine, replica } = this
-    return ok(new Salvage({ info, limits, stateMachine, replica }))
+    return ok(new Salvage({ info, limits: this.#limits, stateMachine, replica }))
   }
 
   info(): HostInfo {
@@ -372,6 +429,8 @@ export class ProcessHost {
       generation: replica.generation,
       epoch: replica.epoch,
       is_epoch_safe: replica.isEpochSafe,
+      size: sizeOfFingerprint(this.#wire.identity.limits_fingerprint) ?? null,
+      grows_to: sizeOfFingerprint(replica.growsTo) ?? null,
       slot: replica.slot,
       role: this.#roleOf(replica.slot),
       voters: replica.voters,
@@ -384,8 +443,8 @@ export class ProcessHost {
       voters_live: this.#votersLive(),
       quorum_margin: this.#quorum.margin,
       copies: this.#copies(),
-      alarms: [...this.#quorum.alarms(), ...this.#checkpoints.alarms(), ...this.#memoryWatch.alarms()],
-      outage: this.#quorum.outage,
+      alarms: this.#alarms(),
+      outage: this.outage(),
       members: this.#members(),
       checkpoint: this.#checkpointInfo(),
       memory_faults: {
@@ -394,7 +453,7 @@ export class ProcessHost {
         last_fault: this.#memoryWatch.last ?? null,
       },
       arena_bytes: this.stateMachine.arena.length,
-      tables: tableUsage(this.stateMachine.arena, this.#options.limits),
+      tables: tableUsage(this.stateMachine.arena, this.#limits),
       memory: this.memory.table(),
       uptime_ms: monotonicMs() - this.#startedAt,
       links: this.links.counters,
@@ -468,9 +527,16 @@ export class ProcessHost {
       incarnation: role === "voter" ? incarnationOf(entry) : 0,
       holds_state: isSelf ? this.#holdsState() : this.links.holdsState(slot),
       lag_ops: replica.lagOf(slot) ?? null,
+      grows_to: sizeOfFingerprint(this.#growsToOf(slot)) ?? null,
       uncertified: checkpoint !== undefined && checkpoint.op > replica.certifiedOp ? checkpoint : null,
       last_contact_ms: isSelf ? 0 : Number.isFinite(heardAt) ? Math.max(0, this.#now - heardAt) : null,
     }
+  }
+
+  #growsToOf(slot: number): number {
+    const { replica } = this
+    const follower = replica.followers().find((known) => known.slot === slot)
+    return slot === replica.slot ? replica.growsTo : (follower?.grows_to ?? GROWS_TO_NONE)
   }
 
   #roleOf(slot: number): MemberRole {
@@ -520,7 +586,7 @@ export class ProcessHost {
   /** It has its epoch's log and promises; its state may be torn. */
   #isMember(): boolean {
     const { status } = this.replica
-    return status === "normal" || status === "view_change" || status === "state_transfer"
+    return status === "normal" || status === "view_change" || status === "state_transfer" || status === "outgrown"
   }
 
   /** The state is here whole: a copy that counts. */
@@ -551,6 +617,8 @@ export class ProcessHost {
       isMember: this.#holdsState(),
     })
     this.#logRefusals()
+    this.#growWhenDue()
+    this.#beginLargerWhenDue()
     this.#membership.tick(this.#now)
     this.#tickWallClock()
     this.#sink?.tick(this.#now)
@@ -567,6 +635,99 @@ export class ProcessHost {
         this.#limitedLog.warn(`replica_${kind}`, this.#now, { count })
       }
     }
+  }
+
+  // ---------------------------------------------------------------- growth
+
+  /**
+   * The epoch has begun whose limits this machine has room for: its state is copied into the larger arena, and a
+   * replica goes on with it as the same process. This takes as long as it takes (a second for a million keys); nobody
+   * is waited for meanwhile but those who do the same.
+   */
+  #growWhenDue(): void {
+    const start = this.replica.grownStart
+    if (start === undefined || this.#growth === undefined || this.#ended) {
+      return
+    }
+    const { log } = this.#options
+    const since = monotonicMs()
+    const grown = this.#growth.grow(this.stateMachine)
+    if (!grown.ok) {
+      this.#onGrowthError(grown.error)
+      return
+    }
+    const { machine, digest } = grown.value
+    this.#enterLarger(machine, start)
+    this.#membership.onGrown(start.configuration)
+    const { epoch, op } = start.configuration
+    const ms = Math.round(monotonicMs() - since)
+    log.warn({ epoch, op, digest, arena_bytes: machine.arena.length, ms }, "grown")
+    this.#pump()
+  }
+
+  /**
+   * A blank machine that was booted with the limits from before its cluster grew: whoever lives turns it away. It holds
+   * nothing, so it begins anew, as another process would that was started with the larger limits. It waits a little:
+   * machines that were outgrown may be telling it all that they hold just now.
+   */
+  #beginLargerWhenDue(): void {
+    const { status, commit, op } = this.replica
+    if (status !== "recovering" || commit !== 0 || op !== 0) {
+      this.#largerSince = Number.POSITIVE_INFINITY
+    } else if (this.#growth !== undefined && this.#now - this.#largerSince >= this.#anewMs()) {
+      this.#largerSince = Number.POSITIVE_INFINITY
+      this.#enterLarger(this.#growth.empty)
+      this.#options.log.warn({ slot: this.replica.slot, arena_bytes: this.stateMachine.arena.length }, "begun_larger")
+      this.#pump()
+    }
+  }
+
+  #anewMs(): number {
+    return this.#options.orchestrationLimits.grow_anew_ms
+  }
+
+  #onOtherLimits(fingerprint: number): void {
+    const { limits_fingerprint: own } = this.#wire.identity
+    if (fingerprint === this.#growth?.fingerprint && fingerprint !== own) {
+      this.#largerSince = Math.min(this.#largerSince, this.#now)
+    }
+  }
+
+  /** From here on with the larger limits: as the member that it was (`start`), or blank. */
+  #enterLarger(machine: ArenaStateMachine, start?: GrownStart): void {
+    const growth = this.#growth
+    assert(growth !== undefined && this.#limits === growth.from, "process host: a machine grows once")
+    const { config, slot, processLimits } = this.#options
+    const { to: limits } = growth
+    this.#limits = limits
+    this.#stateMachine = machine
+    const options = { slot, voters: config.voters, token: "", limits, processLimits, stateMachine: machine }
+    this.#replica = new Replica(
+      {
+        ...options,
+        generation: start?.configuration.generation ?? config.generation,
+        memory: this.#replicaMemory,
+        digest: sha256Digest,
+        random: this.random,
+      },
+      start,
+    )
+    this.#memoryWatch.useLimits(limits)
+    // Who has not grown is of another cluster from here on, and who has greets anew.
+    this.#wire.identity = { ...this.#wire.identity, limits_fingerprint: growth.fingerprint }
+    this.links.greetAnew()
+    this.#sink?.onGrown(limits)
+  }
+
+  #onGrowthError(error: GrowthError): void {
+    const { kind, at } = error
+    if (kind === "page_corrupt") {
+      // The scrub comes by, and convicts this machine: it copies the page from another, and grows then.
+      this.#limitedLog.warn("growth_page_corrupt", this.#now, { page: at })
+      return
+    }
+    this.#options.log.error({ kind, at, epoch: this.replica.epoch }, "growth_failed")
+    this.#end(ExitCode.quarantined, `what it holds is not what was written (${kind}): it enters no larger epoch`)
   }
 
   /** What it leads to is written when all that one read brought has been handled (`onRead`). */
@@ -700,8 +861,15 @@ export class ProcessHost {
       cluster_id: config.cluster_id,
       generation: replica.generation,
       epoch: replica.epoch,
+      size: this.#sizeOfEpoch(),
       formed: this.#marker.isWritten || this.#isMember(),
     }
+  }
+
+  /** What a machine is to be booted with that shall take part: those that were outgrown know it too. */
+  #sizeOfEpoch(): ClusterSize | null {
+    const { grown_to: grownTo } = this.replica.configuration
+    return sizeOfFingerprint(grownTo === GROWS_TO_NONE ? this.#wire.identity.limits_fingerprint : grownTo) ?? null
   }
 
   #onAnswer(answer: AnnounceAnswer): void {

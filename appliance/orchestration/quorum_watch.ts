@@ -9,7 +9,7 @@ import { assert } from "../types/assert.ts"
 import type { Alarm, AlarmKind } from "./alarms.ts"
 
 /** Why no command is answered. */
-export type Outage = { readonly kind: "quorum_lost" | Halt; readonly text: string }
+export type Outage = { readonly kind: "quorum_lost" | Halt | "outgrown"; readonly text: string }
 
 export type QuorumSight = {
   readonly voters: number

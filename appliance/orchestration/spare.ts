@@ -43,6 +43,7 @@ export function startSpare(options: SpareOptions): Announcer | undefined {
     cluster_id: config.cluster_id,
     generation: config.generation,
     epoch: config.epoch,
+    size: null,
     formed: false,
   }
   const announcer = new Announcer({

@@ -1,8 +1,8 @@
 /**
  * Copying a checkpoint from another machine, straight into the arena: first the table of its pages' digests, which must
  * have the root that it goes by, then the pages that differ, in windows of up to 64. Pages that are right already are
- * never sent, so a transfer goes on where it was broken off, from whomever. When the donor's image moves on, the new
- * one's table says what is left to do.
+ * never sent, so a transfer goes on where it was broken off, from whomever. When the donor's image moves on, or another
+ * machine becomes the donor, the new table is compared with the old one, and what differs is wanted as well.
  *
  * Overwriting what this machine holds is no loss: whoever needs a checkpoint lacks what a majority holds (README).
  * Plane: control.
@@ -12,13 +12,12 @@ import type { Digest, DigestFunction, StatePages } from "../types/contracts.ts"
 import type { FingerprintSink } from "../types/fingerprint.ts"
 import type { MessageOf } from "./message.ts"
 
+/** A page's entry in the table. */
+const DIGEST_BYTES = 8
 /** A window's pages are the bits of two u32. */
 const WINDOW_PAGES_MAX = 64
-/** What is compared with the table in one event: 2,048 pages that are read, a few milliseconds at most … */
-const COMPARED_COST_MAX = 2_048 * 64
-const READ_PAGE_COST = 64
-/** … or sixty-four times as many that nobody has touched yet. */
-const UNTOUCHED_PAGE_COST = 1
+/** Windows compared with the table in one event: 20 ms at most, of a machine that answers nobody. */
+const WINDOWS_COMPARED_MAX = 512
 
 export type Wanted = Pick<MessageOf<"get_checkpoint">, "part" | "index" | "mask_low" | "mask_high">
 
@@ -46,10 +45,15 @@ export class CheckpointReceiver {
   /** Parts of the table, then windows: 1 when done. */
   readonly #isDone: Uint8Array
   readonly #askedAt: Float64Array
-  /** Of each window the pages that are wanted, once it was compared; asked for from then on. */
+  /**
+   * Of each window the pages that are wanted, once it was compared: all others are as the table says, whichever parts
+   * of it are of which image. Asked for from then on.
+   */
   readonly #isCompared: Uint8Array
   readonly #wanted: Uint32Array
   #active = false
+  /** The table is the machine's own. */
+  #isFresh = true
   #donor = -1
   #nonce = 0
   #op = -1
@@ -60,6 +64,8 @@ export class CheckpointReceiver {
   #progressAt = 0
   /** Everything before it is done. */
   #first = 0
+  /** Images of this donor that were begun; each is the last one's rest. */
+  #images = 0
   /** Pages that came with other bytes than their digest says. */
   pagesSpoilt = 0
   pagesReceived = 0
@@ -103,6 +109,10 @@ export class CheckpointReceiver {
     return this.#active && this.#op >= 0 && this.#tableLeft === 0 && this.#windowsLeft === 0
   }
 
+  get images(): number {
+    return this.#images
+  }
+
   get progressAt(): number {
     return this.#progressAt
   }
@@ -122,11 +132,26 @@ export class CheckpointReceiver {
     return Math.min(left, this.#pages.count)
   }
 
-  start(options: { readonly donor: number; readonly nonce: number; readonly now: number }): void {
+  /**
+   * Where `isBlank`, since nothing was applied yet, the table is right as it stands, the first time. Else the pages are
+   * compared with the donor's digests; or were, when only another donor was found.
+   */
+  start(options: {
+    readonly donor: number
+    readonly nonce: number
+    readonly now: number
+    readonly isBlank: boolean
+  }): void {
+    if (!this.#active) {
+      this.#isCompared.fill(options.isBlank && this.#isFresh ? 1 : 0)
+      this.#wanted.fill(0)
+    }
+    this.#isFresh = false
     this.#active = true
     this.#donor = options.donor
     this.#nonce = options.nonce
     this.#progressAt = options.now
+    this.#images = 0
     this.#pages.abandon()
     this.#begin(-1, "", "")
   }
@@ -143,7 +168,6 @@ export class CheckpointReceiver {
     this.#windowsLeft = this.#shape.windows
     this.#first = 0
     this.#isDone.fill(0)
-    this.#isCompared.fill(0)
     this.#askedAt.fill(Number.NEGATIVE_INFINITY)
   }
 
@@ -161,6 +185,7 @@ export class CheckpointReceiver {
       if (message.op < this.#op) {
         return false
       }
+      this.#images += 1
       this.#begin(message.op, message.op_checksum, message.root)
     }
     const isNew = message.part === "table" ? this.#acceptTable(message) : this.#acceptPages(message)
@@ -176,18 +201,46 @@ export class CheckpointReceiver {
     if (index >= this.#shape.tableChunks || body.length !== expected || this.#isDone[index] === 1) {
       return false
     }
+    this.#compareDigests(start, body)
     table.set(body, start)
     this.#isDone[index] = 1
     this.#tableLeft -= 1
-    if (
-      this.#tableLeft === 0 &&
-      this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root
-    ) {
+    if (this.#tableLeft > 0) {
+      return true
+    }
+    if (this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root) {
       // The donor's table is not what it goes by: nothing of it can be believed.
       this.#begin(-1, "", "")
       return false
     }
+    for (let window = 0; window < this.#shape.windows; window += 1) {
+      if (this.#isCompared[window] === 1 && this.#isRight(window)) {
+        this.#finish(window)
+      }
+    }
     return true
+  }
+
+  /** A part of the table is about to change: pages of windows that were compared are wanted where it does. */
+  #compareDigests(start: number, body: Uint8Array): void {
+    const { windowPages } = this.#shape
+    const { table } = this.#pages
+    for (let at = 0; at < body.length; at += DIGEST_BYTES) {
+      let isSame = true
+      for (let byte = at; byte < at + DIGEST_BYTES; byte += 1) {
+        isSame = isSame && table[start + byte] === body[byte]
+      }
+      if (!isSame) {
+        const page = (start + at) / DIGEST_BYTES
+        const bit = page % windowPages
+        const word = 2 * Math.floor(page / windowPages) + (bit < 32 ? 0 : 1)
+        this.#wanted[word] = ((this.#wanted[word] ?? 0) | (1 << (bit & 31))) >>> 0
+      }
+    }
+  }
+
+  #isRight(window: number): boolean {
+    return this.#wanted[2 * window] === 0 && this.#wanted[2 * window + 1] === 0
   }
 
   #acceptPages(message: MessageOf<"checkpoint_chunk">): boolean {
@@ -198,7 +251,7 @@ export class CheckpointReceiver {
       return false
     }
     if (this.#isCompared[window] === 0) {
-      // Asked for before the donor's image moved on: which pages of the window differ from this one is not known yet.
+      // Nobody asked for it: which of its pages are wanted is not known yet.
       return false
     }
     let at = 0
@@ -220,7 +273,7 @@ export class CheckpointReceiver {
       }
       at += pageBytes
     }
-    if (this.#wanted[2 * window] === 0 && this.#wanted[2 * window + 1] === 0) {
+    if (this.#isRight(window)) {
       this.#finish(window)
     }
     return isNew
@@ -251,10 +304,11 @@ export class CheckpointReceiver {
       }
       const window = place - tableChunks
       if (window >= 0 && this.#isCompared[window] === 0) {
-        if (compared >= COMPARED_COST_MAX) {
+        if (compared === WINDOWS_COMPARED_MAX) {
           return undefined
         }
-        compared += this.#compare(window)
+        compared += 1
+        this.#compare(window)
         if (this.#isDone[place] === 1) {
           continue
         }
@@ -275,18 +329,12 @@ export class CheckpointReceiver {
     return undefined
   }
 
-  /** Returns what it cost. */
-  #compare(window: number): number {
-    let cost = 0
+  #compare(window: number): void {
     let low = 0
     let high = 0
     for (let bit = 0; bit < this.#shape.windowPages; bit += 1) {
       const page = window * this.#shape.windowPages + bit
-      if (page >= this.#pages.count) {
-        break
-      }
-      cost += this.#pages.isUntouched(page) ? UNTOUCHED_PAGE_COST : READ_PAGE_COST
-      if (!this.#pages.isAs(page)) {
+      if (page < this.#pages.count && !this.#pages.isAs(page)) {
         low |= bit < 32 ? 1 << bit : 0
         high |= bit < 32 ? 0 : 1 << (bit & 31)
       }
@@ -294,10 +342,9 @@ export class CheckpointReceiver {
     this.#isCompared[window] = 1
     this.#wanted[2 * window] = low >>> 0
     this.#wanted[2 * window + 1] = high >>> 0
-    if (low === 0 && high === 0) {
+    if (this.#isRight(window)) {
       this.#finish(window)
     }
-    return cost
   }
 
   /** Becomes as `other` is, but for the pages: they are the state machine's, which copies them. */
@@ -308,6 +355,7 @@ export class CheckpointReceiver {
     this.#isCompared.set(other.#isCompared)
     this.#wanted.set(other.#wanted)
     this.#active = other.#active
+    this.#isFresh = other.#isFresh
     this.#donor = other.#donor
     this.#nonce = other.#nonce
     this.#op = other.#op
@@ -317,6 +365,7 @@ export class CheckpointReceiver {
     this.#windowsLeft = other.#windowsLeft
     this.#progressAt = other.#progressAt
     this.#first = other.#first
+    this.#images = other.#images
     this.pagesSpoilt = other.pagesSpoilt
     this.pagesReceived = other.pagesReceived
   }
@@ -324,6 +373,7 @@ export class CheckpointReceiver {
   /** start() sets every field: what a receiver that is stopped last had is of no more use. */
   fingerprint(sink: FingerprintSink, now: number): void {
     sink("receiver.active", this.#active)
+    sink("receiver.isFresh", this.#isFresh)
     if (this.#active) {
       sink("receiver.donor", this.#donor)
       sink("receiver.nonce", this.#nonce)
@@ -333,6 +383,7 @@ export class CheckpointReceiver {
       sink("receiver.tableLeft", this.#tableLeft)
       sink("receiver.windowsLeft", this.#windowsLeft)
       sink("receiver.first", this.#first)
+      sink("receiver.images", this.#images)
       sink("receiver.progressAt", now - this.#progressAt)
       sink("receiver.isDone", this.#isDone)
       sink("receiver.isCompared", this.#isCompared)

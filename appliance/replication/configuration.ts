@@ -10,14 +10,16 @@
  *       20    1  1 when the only voter answers nothing that its standby has not confirmed, else 0
  *       21    1  voters
  *       22    1  standbys
- *       23   5n  members, voters first: slot u8, nonce of its process u32
- *    23+5n    4  CRC-32 of what stands before: a flipped bit in a machine's memory must not become who the cluster is
+ *       23    4  fingerprint of the limits that begin with the epoch, 0 where they stay as they are
+ *       27   5n  members, voters first: slot u8, nonce of its process u32
+ *    27+5n    4  CRC-32 of what stands before: a flipped bit in a machine's memory must not become who the cluster is
  *
  * Plane: control.
  */
 import { assert } from "../types/assert.ts"
 import { CONFIGURATION_BYTES_MAX } from "../types/contracts.ts"
 import { crc32 } from "../types/checksum.ts"
+import { GROWS_TO_NONE } from "../types/growth.ts"
 import { STANDBYS_MAX, VOTER_COUNTS, VOTERS_MAX } from "../types/limits.ts"
 
 export type Member = {
@@ -42,12 +44,17 @@ export type Configuration = {
   readonly view: number
   /** One voter and one standby: nothing is answered that the two have not both confirmed (rule 6). */
   readonly synchronous: boolean
+  /**
+   * Fingerprint of the limits that begin with this epoch; 0 where they are those of the epoch before. Who is of other
+   * limits cannot follow into it.
+   */
+  readonly grown_to: number
   /** The primary of view v is voters[v mod N]. */
   readonly voters: readonly Member[]
   readonly standbys: readonly Member[]
 }
 
-const HEAD_BYTES = 23
+const HEAD_BYTES = 27
 const MEMBER_BYTES = 5
 const CRC_BYTES = 4
 const U32 = 0x1_0000_0000
@@ -62,6 +69,7 @@ export function foundingConfiguration(generation: number, voters: number): Confi
     op: 0,
     view: 0,
     synchronous: false,
+    grown_to: GROWS_TO_NONE,
     voters: Array.from({ length: voters }, (_, slot) => ({ slot, nonce: 0 })),
     standbys: [],
   }
@@ -123,6 +131,7 @@ export function encodeConfiguration(configuration: Configuration): Uint8Array {
   view.setUint8(20, configuration.synchronous ? 1 : 0)
   view.setUint8(21, configuration.voters.length)
   view.setUint8(22, configuration.standbys.length)
+  view.setUint32(23, configuration.grown_to, true)
   let offset = HEAD_BYTES
   for (const member of [...configuration.voters, ...configuration.standbys]) {
     view.setUint8(offset, member.slot)
@@ -163,6 +172,7 @@ export function decodeConfiguration(bytes: Uint8Array, slotsMax: number): Config
     op: high * U32 + view.getUint32(8, true),
     view: view.getUint32(16, true),
     synchronous: flag === 1,
+    grown_to: view.getUint32(23, true),
     voters: members.slice(0, voterCount),
     standbys: members.slice(voterCount),
   }

@@ -95,6 +95,8 @@ export type Message = Envelope &
         readonly checksum: Digest
         /** The last round heard of in `view`. */
         readonly round: number
+        /** Fingerprint of the larger limits that its process has room for; 0 for none (types/growth.ts). */
+        readonly grows_to: number
       }
     | { readonly type: "exit_view"; readonly view: number }
     | {
@@ -192,6 +194,8 @@ export type Message = Envelope &
         readonly synchronous: boolean
         /** Goes ahead without the synchronous standby; the operator has made sure that it is off (rule 6). */
         readonly drops_standby: boolean
+        /** The next epoch has the larger limits that all its members have room for. */
+        readonly grows: boolean
       }
     | {
         readonly type: "reconfigure_reply"
@@ -245,9 +249,18 @@ export type Halt = "standby_missing" | "memory_disputed"
 /**
  * `ok`: committed; the next epoch has begun. `busy`: a reconfiguration is under way. `wrong_epoch`: another than the
  * one that was to end. `invalid`: the sizes of rule 6, or from several voters to one without a synchronous standby.
- * `not_warm`: `slot` does not follow, or lags by more than half the log.
+ * `not_warm`: `slot` does not follow, or lags by more than half the log. `not_grown`: `slot` votes in the epoch that is
+ * to end, or has no room for the limits that the first voter has room for.
  */
-export type ReconfigureOutcome = "ok" | "not_primary" | "busy" | "wrong_epoch" | "invalid" | "not_warm" | Halt
+export type ReconfigureOutcome =
+  | "ok"
+  | "not_primary"
+  | "busy"
+  | "wrong_epoch"
+  | "invalid"
+  | "not_warm"
+  | "not_grown"
+  | Halt
 
 export type MessageType = Message["type"]
 export type MessageOf<T extends MessageType> = Extract<Message, { readonly type: T }>

@@ -26,7 +26,14 @@ import {
 } from "../types/contracts.ts"
 import type { StateMachine } from "../types/contracts.ts"
 import type { FingerprintSink } from "../types/fingerprint.ts"
-import { assertClusterLimits, assertProcessLimits, INCARNATION_MAX, inFlightMax } from "../types/limits.ts"
+import { GROWS_TO_NONE } from "../types/growth.ts"
+import {
+  assertClusterLimits,
+  assertProcessLimits,
+  INCARNATION_MAX,
+  inFlightMax,
+  limitsFingerprint,
+} from "../types/limits.ts"
 import type { ClusterLimits, ProcessLimits } from "../types/limits.ts"
 import { Ring } from "../types/ring.ts"
 import { BodyQueue } from "./body_queue.ts"
@@ -67,9 +74,29 @@ import { StateImage } from "./state_image.ts"
  * `recovering`: lacks what its epoch began with, votes for nothing (rules 2, 16). `normal`: part of its view, with a
  * vote or as a standby. `view_change`: has left a view and waits for the next. `state_transfer`: fetches what it
  * lacks, votes for nothing. `fenced`: a later incarnation of this slot lives, so this process must end (rule 28).
- * `quarantined`: its memory was wrong too often, so this machine must end (rule 22c).
+ * `quarantined`: its memory was wrong too often, so this machine must end (rule 22c). `outgrown`: its epoch has ended
+ * and the next has larger limits; it holds all that was committed, hands it on, and does no more.
  */
-export type ReplicaStatus = "recovering" | "normal" | "view_change" | "state_transfer" | "fenced" | "quarantined"
+export type ReplicaStatus =
+  | "recovering"
+  | "normal"
+  | "view_change"
+  | "state_transfer"
+  | "fenced"
+  | "quarantined"
+  | "outgrown"
+
+/** With what a process that has grown enters the epoch of the larger limits. */
+export type GrownStart = {
+  readonly configuration: Configuration
+  /** Checksum of the op that ended the epoch before. */
+  readonly checksum: Digest
+  /** It stays the process that it was. */
+  readonly boot_nonce: number
+  readonly counters: ReplicaCounters
+  /** The caller's clock. */
+  readonly now: number
+}
 
 export type ReplicaOptions = {
   /** This machine's slot, 0 to slots_max - 1. Only the first `voters` of them may found a cluster. */
@@ -86,6 +113,8 @@ export type ReplicaOptions = {
   readonly memory: ReplicaMemory
   readonly digest: DigestFunction
   readonly random: RandomU32
+  /** Fingerprint of the larger limits that this process has room for; absent or 0 for none. */
+  readonly growsTo?: number
 }
 
 /** Counts of what was refused or lost on the way; for metrics and for tests that ask whether a fault was reached. */
@@ -153,6 +182,8 @@ export type Follower = {
   /** How far it says it is. */
   readonly op: number
   readonly heard_at: number
+  /** The larger limits that its process has room for. */
+  readonly grows_to: number
   /** Up to where, and in which round, it has confirmed this primary's log. */
   readonly confirmed_op: number
   readonly confirmed_round: number
@@ -237,6 +268,9 @@ export class Replica {
   #commit = 0
   #cv: CrashVector
   readonly #bootNonce: number
+  /** Fingerprints of this process's limits, and of those that it has room for. */
+  readonly #limitsFingerprint: number
+  readonly #growsTo: number
   readonly #token: string
   #now = 0
 
@@ -341,7 +375,8 @@ export class Replica {
 
   readonly #heardAt: Float64Array
 
-  constructor(options: ReplicaOptions) {
+  /** Blank; or, with `start`, as a member of the epoch with which its state machine has grown. */
+  constructor(options: ReplicaOptions, start?: GrownStart) {
     const slots = options.limits.slots_max
     assert(options.voters <= slots, "replica: a slot for each founder")
     assert(options.slot >= 0 && options.slot < slots, "replica: slot out of range")
@@ -390,11 +425,17 @@ export class Replica {
     this.#heardAt = new Float64Array(slots).fill(Number.NEGATIVE_INFINITY)
     this.#viewChangeMs = options.processLimits.view_change_ms
     this.#attemptMs = options.processLimits.retry_ms
-    this.#bootNonce = options.random()
+    this.#bootNonce = start?.boot_nonce ?? options.random()
+    this.#limitsFingerprint = limitsFingerprint(options.limits)
+    this.#growsTo = options.growsTo ?? GROWS_TO_NONE
     // A blank process carries its nonce under incarnation 0: enough to found a cluster with, nothing to vote with.
     this.#cv = withEntry(blankVector(slots), options.slot, makeEntry(0, this.#bootNonce))
     this.#configure(this.#configuration)
-    assert(this.#machine.commit() === 0, "replica: a process begins blank")
+    if (start === undefined) {
+      assert(this.#machine.commit() === 0, "replica: a process begins blank")
+    } else {
+      this.#enterGrown(start)
+    }
   }
 
   get status(): ReplicaStatus {
@@ -455,9 +496,13 @@ export class Replica {
   get votersStarted(): number {
     return this.#started.reduce((sum, started) => sum + started, 0)
   }
-  /** CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. */
+  /**
+   * CheckEpoch of VRR, section 7: the epoch can do without the machines that it has replaced. Where it has larger
+   * limits, only those can tell a new member what it still lacks, so that all of them must be in.
+   */
   get isEpochSafe(): boolean {
-    return this.votersStarted >= this.#faults + 1
+    const needed = this.#configuration.grown_to === GROWS_TO_NONE ? this.#faults + 1 : this.voters
+    return this.votersStarted >= needed
   }
   get primary(): number {
     return this.primaryOf(this.#view)
@@ -504,6 +549,28 @@ export class Replica {
   /** Nothing is prepared until a later checkpoint is certified (rule 21). */
   get isRingFull(): boolean {
     return !this.#ringHasRoom()
+  }
+  /** Fingerprint of the larger limits that this process has room for; 0 for none. */
+  get growsTo(): number {
+    return this.#growsTo
+  }
+  /** The epoch has larger limits than this replica: it is none of its members, whatever its slot. */
+  get isOutgrown(): boolean {
+    return this.#isOutgrown()
+  }
+  /** This process, of an epoch that has ended, has room for the next: what it enters that with once it has grown. */
+  get grownStart(): GrownStart | undefined {
+    const { op, grown_to: grownTo } = this.#configuration
+    if (this.#status !== "outgrown" || grownTo !== this.#growsTo) {
+      return undefined
+    }
+    const checksum = this.log.checksum(op)
+    assert(checksum !== undefined && op === this.#commit, "replica: who was outgrown holds all of its epoch")
+    // Another process of a voter's slot has begun blank, and has not come so far.
+    const isNamed = !this.#isVoter || memberAt(this.#configuration, this.slot)?.nonce === this.#bootNonce
+    assert(isNamed, "replica: the epoch names this process")
+    const { counters } = this
+    return { configuration: this.#configuration, checksum, boot_nonce: this.#bootNonce, counters, now: this.#now }
   }
   /** What this machine copies: `op` is -1 until the donor has said whose pages they are. */
   get copying(): { readonly from: number; readonly op: number; readonly pages_left: number } | undefined {
@@ -1691,6 +1758,10 @@ export class Replica {
     assert(this.log.op === target.op, "replica: the installed log ends where the target does")
     const wasRecovering = this.#status === "recovering"
     this.#clearTarget()
+    if (this.#isOutgrown()) {
+      this.#becomeOutgrown(target.op)
+      return
+    }
     this.#view = target.view
     this.#logView = target.view
     this.#becomeNormal()
@@ -1879,7 +1950,9 @@ export class Replica {
   #startTransfer(donor: number): void {
     this.#isTorn = true
     this.#checkpoints.forgetOwn()
-    this.#receiver.start({ donor, nonce: this.#freshNonce(), now: this.#now })
+    // What was found wrong may be a page whose digest is right.
+    const isBlank = this.#machine.commit() === 0 && this.counters.memory_faults === 0
+    this.#receiver.start({ donor, nonce: this.#freshNonce(), now: this.#now, isBlank })
     this.#askPieces()
   }
 
@@ -2254,6 +2327,8 @@ export class Replica {
       this.#refuseWaiting()
       this.#status = "state_transfer"
       this.#startTransfer(this.#anotherSlot())
+    } else if (this.#status === "outgrown") {
+      this.#fetchEpochStart(this.#anySlot())
     } else if (this.#status === "recovering" && this.#phase !== "epoch") {
       this.#clearTarget()
       this.#beginCopyingAnew()
@@ -2292,6 +2367,10 @@ export class Replica {
   }
 
   #probeStatus(): ProbeStatus {
+    if (this.#status === "outgrown") {
+      // It votes in no epoch: nobody recovers with its help.
+      return "standby"
+    }
     if (this.#status !== "recovering") {
       return this.#isVoter ? "operational" : "standby"
     }
@@ -2605,6 +2684,13 @@ export class Replica {
       return
     }
     const { message } = change
+    const notGrown = this.#notGrown(message)
+    if (notGrown !== undefined) {
+      // Its process has been replaced since.
+      this.#change = undefined
+      this.#replyToChange(message, "not_grown", notGrown)
+      return
+    }
     const missing = [...message.voters, ...message.standbys].find((slot) => {
       const held = this.#heldBy(slot)
       return held < change.barrier || this.log.isHalfRingBehind(held)
@@ -2629,6 +2715,7 @@ export class Replica {
       op,
       view: this.#view,
       synchronous,
+      grown_to: change.message.grows ? this.#growsToOf(voters[0]) : GROWS_TO_NONE,
       voters: [...voters].sort((a, b) => isOther(a) - isOther(b)).map((slot) => this.#memberOf(slot)),
       standbys: standbys.map((slot) => this.#memberOf(slot)),
     }
@@ -2675,7 +2762,27 @@ export class Replica {
       return { outcome: "busy", slot: 0 }
     }
     const unknown = [...voters, ...standbys].find((slot) => !this.#isKnown(slot))
-    return unknown === undefined ? { outcome: "ok", slot: 0 } : { outcome: "not_warm", slot: unknown }
+    if (unknown !== undefined) {
+      return { outcome: "not_warm", slot: unknown }
+    }
+    const notGrown = this.#notGrown(message)
+    return notGrown === undefined ? { outcome: "ok", slot: 0 } : { outcome: "not_grown", slot: notGrown }
+  }
+
+  /**
+   * Into larger limits go only machines that have no vote until then, and room for the same limits: who votes could not
+   * leave its epoch and be there for it too. The first that may not; undefined where all may, or nothing grows.
+   */
+  #notGrown({ grows, voters, standbys }: MessageOf<"reconfigure">): number | undefined {
+    const to = this.#growsToOf(voters[0])
+    return [...voters, ...standbys].find((slot) => {
+      const { grows_to: growsTo } = this.#followers[slot] ?? NOBODY
+      return grows && (votes(this.#configuration, slot) || growsTo === GROWS_TO_NONE || growsTo !== to)
+    })
+  }
+
+  #growsToOf(slot: number | undefined): number {
+    return this.#followers[slot ?? this.slot]?.grows_to ?? GROWS_TO_NONE
   }
 
   #cancelWaitingChange(): void {
@@ -2842,11 +2949,67 @@ export class Replica {
       this.#commitTo(Math.max(this.#commit, configuration.op))
     }
     if (this.#commit > configuration.op) {
+      assert(!this.#isOutgrown(), "replica: nothing follows the last op of an epoch in its limits")
       this.#beginCatchingUp()
     } else {
-      const { op } = configuration
-      this.#startInstall({ view: 0, op, commit: op, headers: [], donor })
+      this.#fetchEpochStart(donor)
     }
+  }
+
+  #fetchEpochStart(donor: number): void {
+    const { op } = this.#configuration
+    this.#status = "recovering"
+    this.#phase = "epoch"
+    this.#startInstall({ view: 0, op, commit: op, headers: [], donor })
+  }
+
+  /** The epoch has larger limits than this replica. */
+  #isOutgrown(): boolean {
+    const { grown_to: grownTo } = this.#configuration
+    return grownTo !== GROWS_TO_NONE && grownTo !== this.#limitsFingerprint
+  }
+
+  /**
+   * Everything up to the last op of its epoch is here, and nothing of the next can be: those who wait for it get it
+   * from here, until this machine is switched off. A process with room for the larger limits grows, and begins anew.
+   */
+  #becomeOutgrown(op: number): void {
+    this.#routes = []
+    this.#commitTo(Math.max(this.#commit, op))
+    assert(this.#commit === op && this.log.op === op, "replica: nothing follows the last op of an epoch in its limits")
+    this.#status = "outgrown"
+  }
+
+  /**
+   * The state machine has grown as the epoch's first op said, by a process that this op names or that has no vote. It
+   * has promised nothing in the epoch, and holds all that was committed before: it enters as it would have in the
+   * limits that it had. Nothing is prepared before f + 1 roots of what has grown are equal, for until then no
+   * checkpoint is certified (rule 21).
+   */
+  #enterGrown({ configuration, checksum, counters, now }: GrownStart): void {
+    const { op, generation, grown_to: grownTo } = configuration
+    assert(grownTo === this.#limitsFingerprint, "replica: it has grown to the limits of the epoch")
+    assert(generation === this.generation, "replica: a generation grows by epochs")
+    assert(this.#machine.commit() === op, "replica: what has grown is at the op that began the epoch")
+    this.#now = now
+    this.#commit = op
+    this.log.rebase(op, checksum)
+    this.#image.note(op, checksum)
+    Object.assign(this.counters, counters)
+    this.#configure(configuration)
+    this.#cv = this.#startVector(configuration)
+    this.#isFollowing = !this.#isVoter
+    if (this.#isVoter) {
+      assert(memberAt(configuration, this.slot)?.nonce === this.#bootNonce, "replica: the epoch names this process")
+      this.#becomeNormal()
+      this.#startVoting()
+      if (this.isPrimary) {
+        this.#beginAsPrimary()
+      }
+    } else {
+      this.#beginCatchingUp()
+    }
+    this.#settle()
   }
 
   /** One primary prepares one entry an op: of this view, op and body there is no other. */
@@ -2968,6 +3131,7 @@ export class Replica {
       op: this.log.op,
       checksum,
       round: this.#roundHeard,
+      grows_to: this.#growsTo,
       ...this.#envelope(),
     })
   }
@@ -2983,6 +3147,7 @@ export class Replica {
     const confirms = message.view === this.#view && op <= this.log.op && this.#agrees(op, message.checksum)
     this.#followers[from] = {
       ...before,
+      grows_to: message.grows_to,
       op: Math.min(op, this.log.op),
       heard_at: this.#now,
       confirmed_op: confirms ? Math.max(before.confirmed_op, op) : before.confirmed_op,
@@ -3028,7 +3193,8 @@ export class Replica {
     this.#beginAsPrimary()
     assert(this.#commit === this.log.op, "replica: one voter commits all that it holds")
     if (!isChanging) {
-      const next = { ...configuration, epoch: configuration.epoch + 1, op: this.log.op + 1, view: this.#view }
+      const epoch = configuration.epoch + 1
+      const next = { ...configuration, epoch, op: this.log.op + 1, view: this.#view, grown_to: GROWS_TO_NONE }
       this.#prepare({ ...CONTROL_PULSE, operation: Operation.reconfigure }, encodeConfiguration(next))
     }
     this.#settle()
@@ -3064,6 +3230,8 @@ export class Replica {
         return this.#tickViewChange()
       case "state_transfer":
         return this.#tickStateTransfer()
+      case "outgrown":
+        return this.#tellOfEpoch()
       case "fenced":
       case "quarantined":
         // Its memory was found to be wrong once too often in this very tick.
@@ -3151,7 +3319,9 @@ export class Replica {
   }
 
   #tickTransfer(): void {
-    if (this.#now - this.#receiver.progressAt >= this.#process.transfer_silent_ms) {
+    const isSilent = this.#now - this.#receiver.progressAt >= this.#process.transfer_silent_ms
+    // Pages that a bad link loses are gone when they change, and come with the next image: so for ever.
+    if (isSilent || this.#receiver.images > IMAGES_OF_DONOR_MAX) {
       this.#sayEpoch()
       this.#startTransfer(this.#anotherSlot())
     } else {
@@ -3388,6 +3558,7 @@ export class Replica {
       "replica: a member holds its epoch's start",
     )
     assert(this.#target === undefined || this.#status !== "normal", "replica: a member installs nothing")
+    assert(this.#status !== "normal" || !this.#isOutgrown(), "replica: a member has its epoch's limits")
   }
 
   // ---------------------------------------------------------------- copies, for a search over schedules
@@ -3648,11 +3819,14 @@ const PIECE_RETRIES = 4
 
 /** Rounds of copying that a machine may take at full load before it is slowed for. */
 const CATCH_UPS_UNPACED = 3
+/** Of one donor's images so many are tried, before another donor is. */
+const IMAGES_OF_DONOR_MAX = 16
 
 /** A standby that has not been heard. */
 const NOBODY: Follower = {
   slot: 0,
   nonce: 0,
+  grows_to: GROWS_TO_NONE,
   op: 0,
   heard_at: Number.NEGATIVE_INFINITY,
   confirmed_op: 0,

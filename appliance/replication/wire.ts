@@ -20,9 +20,9 @@
  * then the type's fields in the order in which message.ts names them, a body last, to the frame's end:
  *
  *   u64: nonce, view, op, commit, round, log_view, op_first, op_last, session, request, read
- *   u32: claim, claimed, index, mask_low, mask_high, epoch_expected, epoch_now; nonce and change in what is new with
- *        epochs
- *   u8: status, operation, outcome, part, slot, synchronous, drops_standby, is_certified, is_read
+ *   u32: claim, claimed, index, mask_low, mask_high, epoch_expected, epoch_now, grows_to; nonce and change in what is
+ *        new with epochs
+ *   u8: status, operation, outcome, part, slot, synchronous, drops_standby, grows, is_certified, is_read
  *   configuration: u8 length, then its bytes (configuration.ts)   slots: u8 count, then a u8 each
  *   digest: 16 bytes                   token: u8 length (0 or 16), then the bytes
  *   headers: u16 count, then HEADER_BYTES each, as below
@@ -164,6 +164,7 @@ const CHANGE_OUTCOME_CODES: Readonly<Record<ReconfigureOutcome, number>> = {
   not_warm: 6,
   standby_missing: 7,
   memory_disputed: 8,
+  not_grown: 9,
 }
 const CHANGE_OUTCOMES = byCode(CHANGE_OUTCOME_CODES)
 
@@ -209,7 +210,7 @@ function fieldsBytes(message: Message): number {
     case "commit_ok":
       return 16
     case "standby_ok":
-      return 28 + DIGEST_BYTES
+      return 32 + DIGEST_BYTES
     case "exit_view":
     case "get_view":
     case "recovery":
@@ -238,7 +239,7 @@ function fieldsBytes(message: Message): number {
     case "epoch_started":
       return 0
     case "reconfigure":
-      return 12 + message.voters.length + message.standbys.length
+      return 13 + message.voters.length + message.standbys.length
     case "reconfigure_reply":
       return 10
     case "request":
@@ -367,6 +368,7 @@ function writeFields(writer: Writer, message: Message): void {
       writer.u64(message.op)
       writer.digest(message.checksum)
       writer.u64(message.round)
+      writer.u32(message.grows_to)
       return
     case "exit_view":
     case "get_view":
@@ -448,6 +450,7 @@ function writeFields(writer: Writer, message: Message): void {
       writer.slots(message.standbys)
       writer.u8(message.synchronous ? 1 : 0)
       writer.u8(message.drops_standby ? 1 : 0)
+      writer.u8(message.grows ? 1 : 0)
       return
     case "reconfigure_reply":
       writer.u32(message.change)
@@ -723,7 +726,8 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, e
       const nonce = reader.u32()
       const view = reader.u64()
       const op = reader.u64()
-      return { type, from, epoch, cv, nonce, view, op, checksum: reader.digest(), round: reader.u64() }
+      const checksum = reader.digest()
+      return { type, from, epoch, cv, nonce, view, op, checksum, round: reader.u64(), grows_to: reader.u32() }
     }
     case "exit_view":
     case "get_view":
@@ -817,6 +821,7 @@ function readMessage(reader: Reader, limits: ClusterLimits, type: MessageType, e
         standbys,
         synchronous,
         drops_standby: reader.flag(),
+        grows: reader.flag(),
       }
     }
     case "reconfigure_reply": {
@@ -876,6 +881,7 @@ const NO_CONFIGURATION: Configuration = {
   op: 0,
   view: 0,
   synchronous: false,
+  grown_to: 0,
   voters: [{ slot: 0, nonce: 0 }],
   standbys: [],
 }

@@ -20,6 +20,7 @@
  *      648    8  wall time less cluster time, milliseconds, plus one; 0 before the first word on it
  *      656    8  op of the last checkpoint, 0 before the first
  *      664    8  events ever appended
+ *      672    8  number of the oldest event that was there when the arena last grew, 0 before that
  *     1024  4*n  per size class: free blocks of slab pages that hold others of the class
  *
  * Plane: data.
@@ -51,6 +52,7 @@ export const HeaderOffset = {
   wall_offset: 648,
   checkpoint: 656,
   event_count: 664,
+  event_first: 672,
   class_free: 1024,
 } as const
 

@@ -44,7 +44,9 @@ export class EventRing {
 
   /** Number of the oldest that is still here; one more than the newest when there is none. */
   oldest(): number {
-    return Math.max(1, this.newest() - this.#eventsMax + 1)
+    // A ring that has grown has places for events that had made room before.
+    const first = getU53(this.#view, HeaderOffset.event_first)
+    return Math.max(1, first, this.newest() - this.#eventsMax + 1)
   }
 
   append(op: number, timestamp: number, body: Uint8Array, start: number): void {

@@ -66,6 +66,16 @@ export class KeyValues {
     return this.#view.getUint32(HeaderOffset.kv_count, true)
   }
 
+  /** Entries ever used: all that are in use have a lower number. */
+  used(): number {
+    return this.#view.getUint32(HeaderOffset.kv_used, true)
+  }
+
+  /** False: the entry was given back. */
+  isInUse(entry: number): boolean {
+    return this.#view.getUint8(this.#at(entry) + 7) === 1
+  }
+
   /**
    * The three steps from a hash to its value, for passes over a whole batch before the work itself: each brings one
    * step of every command into the cache, so that the misses of many commands overlap. Nothing is decided by them.
@@ -111,6 +121,15 @@ export class KeyValues {
 
   valueBytes(entry: number): number {
     return this.#view.getUint32(this.#at(entry) + 8, true)
+  }
+
+  keyBytes(entry: number): number {
+    return this.#view.getUint16(this.#at(entry) + 4, true)
+  }
+
+  /** Offset of the key in the arena. */
+  keyOffset(entry: number): number {
+    return this.#block(entry) + BLOCK_HEAD_BYTES
   }
 
   /** Offset of the value in the arena. */

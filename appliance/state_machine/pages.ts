@@ -7,8 +7,6 @@
  *   pending  as it was at the checkpoint, its digest is not known yet
  *   changed  written since: the checkpoint's bytes lie in the pool, or are lost when the pool was full or somebody
  *            had copied them before
- *   written  only in a process that has never had an image but that of its start, while it copies one: no zeros
- *            any more, and every page that is clean still is
  *
  * Plane: control, but for willWrite: that is called for every write, and allocates nothing.
  */
@@ -26,7 +24,7 @@ const HANDED_OUT = -1
 /** While nobody copies an image, one part in so many of the pool may be used. */
 const UNREAD_PART = 8
 
-const PageState = { clean: 0, changed: 1, pending: 2, written: 3 } as const
+const PageState = { clean: 0, changed: 1, pending: 2 } as const
 
 export class ArenaPages implements StatePages, PageWrites {
   readonly count: number
@@ -57,9 +55,6 @@ export class ArenaPages implements StatePages, PageWrites {
   #poolUsed = 0
   #isWhole = true
   #scrubAt = 0
-  /** The arena began as zeros, and nothing but its start was ever frozen or adopted: what is clean is zeros. */
-  #isBlank = false
-  readonly #zeros: PageDigest = { low: 0, high: 0 }
   readonly #digest: PageDigest = { low: 0, high: 0 }
 
   /**
@@ -109,19 +104,12 @@ export class ArenaPages implements StatePages, PageWrites {
     this.adopt()
   }
 
-  /** What was written to the zeros so far is all of a new arena: its first image. */
-  begin(): void {
-    this.freeze()
-    this.takeDigests(this.count)
-    this.#isBlank = true
-  }
-
   /** Every page of a fresh arena is zeros: one digest is the digest of all. */
   #noteZeros(): void {
-    pageDigest(this.#words, 0, this.#pageWords, this.#zeros)
+    pageDigest(this.#words, 0, this.#pageWords, this.#digest)
     for (let page = 0; page < this.count; page += 1) {
-      this.#digests[2 * page] = this.#zeros.low
-      this.#digests[2 * page + 1] = this.#zeros.high
+      this.#digests[2 * page] = this.#digest.low
+      this.#digests[2 * page + 1] = this.#digest.high
     }
   }
 
@@ -183,7 +171,6 @@ export class ArenaPages implements StatePages, PageWrites {
 
   freeze(): void {
     assert(this.#pending === 0, "pages: every digest of a checkpoint is taken before the next")
-    this.#isBlank = false
     for (let index = 0; index < this.#changedCount; index += 1) {
       const page = this.#changed[index] ?? 0
       this.#states[page] = PageState.pending
@@ -229,6 +216,11 @@ export class ArenaPages implements StatePages, PageWrites {
       this.#isWhole = false
       return false
     }
+    if (place > 0 && !this.#isNotedAs(page, this.#poolWords, ((place - 1) << this.#shift) >>> 2)) {
+      // No scrub looks into the pool: whoever copies would ask for it for ever.
+      this.#isWhole = false
+      return false
+    }
     const start = place > 0 ? (place - 1) * this.pageBytes : page << this.#shift
     target.set((place > 0 ? this.#pool : this.#arena).subarray(start, start + this.pageBytes), at)
     if (place === 0) {
@@ -243,9 +235,7 @@ export class ArenaPages implements StatePages, PageWrites {
     for (let looked = 0; looked < pagesMax; looked += 1) {
       const page = this.#scrubAt
       this.#scrubAt = page + 1 === this.count ? 0 : page + 1
-      if (this.#states[page] === PageState.clean && !this.#hasDigest(page)) {
-        // Whoever copies over this memory looks at every page.
-        this.#isBlank = false
+      if (this.#states[page] === PageState.clean && !this.isAs(page)) {
         return page
       }
     }
@@ -256,53 +246,28 @@ export class ArenaPages implements StatePages, PageWrites {
     return this.#scrubAt
   }
 
-  isUntouched(page: number): boolean {
-    return this.#isBlank && this.#states[page] === PageState.clean
-  }
-
   isAs(page: number): boolean {
-    if (this.isUntouched(page)) {
-      // Nothing is read: memory that nobody has touched yet costs more than a digest when it is looked at first.
-      return this.#digests[2 * page] === this.#zeros.low && this.#digests[2 * page + 1] === this.#zeros.high
-    }
-    return this.#hasDigest(page)
+    return this.#isNotedAs(page, this.#words, (page << this.#shift) >>> 2)
   }
 
-  #hasDigest(page: number): boolean {
-    pageDigest(this.#words, (page << this.#shift) >>> 2, this.#pageWords, this.#digest)
+  #isNotedAs(page: number, words: Int32Array, at: number): boolean {
+    pageDigest(words, at, this.#pageWords, this.#digest)
     return this.#digests[2 * page] === this.#digest.low && this.#digests[2 * page + 1] === this.#digest.high
   }
 
   replace(page: number, source: Uint8Array, at: number): boolean {
     assert(page >= 0 && page < this.count, "pages: a page of the arena")
     this.#arena.set(source.subarray(at, at + this.pageBytes), page << this.#shift)
-    if (this.#isBlank) {
-      this.#states[page] = PageState.written
-    }
-    return this.#hasDigest(page)
+    return this.isAs(page)
   }
 
   abandon(): void {
-    if (this.#isBlank) {
-      // What the first image had written; what was changed since is no longer clean anyway.
-      for (let index = 0; index < this.#beforeCount; index += 1) {
-        this.#states[this.#before[index] ?? 0] = PageState.written
-      }
-    } else {
-      this.#states.fill(PageState.clean)
-    }
-    this.#forgetImage()
+    this.adopt()
     this.#isWhole = false
   }
 
   adopt(): void {
-    this.#isBlank = false
     this.#states.fill(PageState.clean)
-    this.#forgetImage()
-    this.#isWhole = true
-  }
-
-  #forgetImage(): void {
     this.#places.fill(0)
     this.#changedCount = 0
     this.#beforeCount = 0
@@ -310,6 +275,7 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#pending = 0
     this.#handedOutCount = 0
     this.#poolUsed = 0
+    this.#isWhole = true
   }
 
   copyFrom(other: StatePages): void {
@@ -328,7 +294,6 @@ export class ArenaPages implements StatePages, PageWrites {
     this.#pending = other.#pending
     this.#poolUsed = other.#poolUsed
     this.#isWhole = other.#isWhole
-    this.#isBlank = other.#isBlank
     this.#room = other.#room
     this.#scrubAt = other.#scrubAt
   }
@@ -337,7 +302,6 @@ export class ArenaPages implements StatePages, PageWrites {
     sink("pages.table", this.table)
     sink("pages.states", this.#states)
     sink("pages.isWhole", this.#isWhole)
-    sink("pages.isBlank", this.#isBlank)
     sink("pages.room", this.#room)
     sink("pages.pool", this.#pool.subarray(0, this.#poolUsed * this.pageBytes))
     sink("pages.places", Array.from(this.#places))

@@ -40,6 +40,25 @@ export class Sessions {
     this.#replyBytesMax = options.limits.session_reply_bytes_max
   }
 
+  /** Places, free ones included. */
+  get count(): number {
+    return this.#count
+  }
+
+  isFree(index: number): boolean {
+    return getU53(this.#view, this.offset(index)) === 0
+  }
+
+  /** Offset of a record in the arena. */
+  offset(index: number): number {
+    return this.#start + index * this.#stride
+  }
+
+  /** Bytes of the record in use: its head and its reply. */
+  usedBytes(index: number): number {
+    return SESSION_HEAD_BYTES + this.#view.getUint32(this.offset(index) + 40, true)
+  }
+
   /** The record of a session by its number, or SESSION_NONE. */
   find(session: number): number {
     if (session <= 0) {

@@ -120,7 +120,8 @@ export class ArenaStateMachine implements StateMachine {
     } else {
       this.pages.willWrite(0, PAGE_BYTES)
       formatArena(this.#view, options.limits)
-      this.pages.begin()
+      this.pages.freeze()
+      this.pages.takeDigests(this.pages.count)
     }
     const table = { view: this.#view, layout: this.layout, limits: options.limits, pages: this.pages }
     this.#sessions = new Sessions(table)

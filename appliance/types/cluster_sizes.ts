@@ -7,7 +7,7 @@
  * memory that the kernel reports. `huge` is where offsets of 31 bits end: an arena is below 2 GiB, so machines of 16
  * GiB hold no more than those of 8.
  */
-import { CLUSTER_LIMITS, type ClusterLimits } from "./limits.ts"
+import { CLUSTER_LIMITS, type ClusterLimits, limitsFingerprint } from "./limits.ts"
 
 const MIB = 1024 * 1024
 
@@ -66,6 +66,11 @@ export function sizeForMemory(reportedBytes: number): ClusterSize | undefined {
 export function limitsForMemory(reportedBytes: number): ClusterLimits | undefined {
   const size = sizeForMemory(reportedBytes)
   return size === undefined ? undefined : limitsForSize(size)
+}
+
+/** The size whose limits have that fingerprint; undefined for none. */
+export function sizeOfFingerprint(fingerprint: number): ClusterSize | undefined {
+  return CLUSTER_SIZES.find((size) => limitsFingerprint(limitsForSize(size)) === fingerprint)
 }
 
 /** Why a machine can't be in a cluster of this size; undefined when it can. */

@@ -89,16 +89,15 @@ export interface StatePages {
   takeDigests(pagesMax: number): void
   /** The image's identity, over `prefix` and all digests; nothing may be pending. */
   root(digest: DigestFunction, prefix: string): Digest
-  /** Copies a page of the image into `target` from `at`, once; later perhaps not again: false when it is lost. */
+  /**
+   * Copies a page of the image into `target` from `at`, once; later perhaps not again: false when it is lost, or what
+   * was kept of it is not as its digest says.
+   */
   copyFrozen(page: number, target: Uint8Array, at: number): boolean
   /** Looks at the next pages, at most so many: the first that has changed although nobody wrote it, or -1. */
   scrub(pagesMax: number): number
 
-  /**
-   * True for zeros that nobody has written to since the process started, while it has no image but that of its start.
-   */
-  isUntouched(page: number): boolean
-  /** True when the arena's page, as it is now, has the digest that is in the table; untouched zeros are not read. */
+  /** True when the arena's page, as it is now, has the digest that is in the table. */
   isAs(page: number): boolean
   /** Overwrites a page; true when it is then as the table says. */
   replace(page: number, source: Uint8Array, at: number): boolean

@@ -2,6 +2,7 @@
  * What a running appliance tells the boot server about once a second: read from JSON that anybody may send.
  * Plane: control.
  */
+import { CLUSTER_SIZES, type ClusterSize } from "../../appliance/types/cluster_sizes.ts"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { parseIPv4, parseMAC } from "../address.ts"
 import { MACHINES_MAX } from "./limits.ts"
@@ -21,6 +22,8 @@ export type Announce = {
   readonly cluster_id: string
   readonly generation: number
   readonly epoch: number
+  /** The limits of that epoch; null where the machine does not say. */
+  readonly size: ClusterSize | null
   readonly formed: boolean
 }
 
@@ -44,6 +47,7 @@ const FIELDS: { readonly [Field in keyof Announce]: (value: unknown) => boolean 
   cluster_id: isHex128,
   generation: isCount,
   epoch: isCount,
+  size: (value) => value === undefined || value === null || CLUSTER_SIZES.some((size) => size === value),
   formed: (value) => typeof value === "boolean",
 }
 
@@ -59,7 +63,7 @@ export function decodeAnnounce(body: Uint8Array): Result<Announce, AnnounceError
       return err({ kind: "field", field })
     }
     // Fields that are not named here are dropped, so that nobody's bytes are kept unread.
-    announce[field] = sent.get(field)
+    announce[field] = sent.get(field) ?? null
   }
   // Proof: FIELDS has every field of Announce (its type says so), and each one's check has passed.
   return ok(announce as unknown as Announce)

@@ -3,14 +3,16 @@
  * a token is handed out only while no cluster is known, and a restarted server adopts the one it hears. Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
-import type { ClusterSize } from "../../appliance/types/cluster_sizes.ts"
-import { VOTERS_MAX } from "../../appliance/types/limits.ts"
+import { CLUSTER_SIZES, type ClusterSize } from "../../appliance/types/cluster_sizes.ts"
+import { CLUSTER_LIMITS, VOTERS_MAX } from "../../appliance/types/limits.ts"
 import { type Announce, provesFormed } from "./announce.ts"
 import { LISTEN_MS } from "./limits.ts"
 
 export type FormationOptions = {
   readonly voters: number
   readonly size: ClusterSize
+  /** What machines are to have room for, so that the cluster can grow; null for nothing. */
+  readonly grow_to: ClusterSize | null
   /** 32 hexadecimal digits each, fresh. */
   readonly cluster_id: string
   readonly formation_token: string
@@ -28,7 +30,8 @@ export type AnnounceOutcome =
 
 export class Formation {
   readonly #voters: number
-  readonly size: ClusterSize
+  #size: ClusterSize
+  readonly #growTo: ClusterSize | null
   readonly #token: string
   readonly #startedAt: number
   readonly #slots: (string | null)[]
@@ -47,11 +50,12 @@ export class Formation {
       "formation: voters are an odd number up to the most",
     )
     this.#voters = voters
-    this.size = options.size
+    this.#size = options.size
+    this.#growTo = options.grow_to
     this.#token = options.formation_token
     this.#clusterID = options.cluster_id
     this.#startedAt = options.started_at
-    this.#slots = new Array<string | null>(voters).fill(null)
+    this.#slots = new Array<string | null>(CLUSTER_LIMITS.slots_max).fill(null)
   }
 
   get clusterID(): string {
@@ -68,6 +72,16 @@ export class Formation {
 
   get voters(): number {
     return this.#voters
+  }
+
+  /** That of the cluster's members: who is booted with another is turned away by them. */
+  get size(): ClusterSize {
+    return this.#size
+  }
+
+  /** Null when the cluster has that size already, or a larger one. */
+  get growTo(): ClusterSize | null {
+    return this.#growTo !== null && isLarger(this.#growTo, this.#size) ? this.#growTo : null
   }
 
   get isFormed(): boolean {
@@ -110,7 +124,7 @@ export class Formation {
       return slot
     }
     const free = this.#slots.indexOf(null)
-    if (free === -1) {
+    if (free === -1 || free >= this.#voters) {
       return null
     }
     this.#slots[free] = machine
@@ -138,7 +152,7 @@ export class Formation {
   }
 
   onAnnounce(announce: Announce): AnnounceOutcome {
-    if (announce.slot !== null && announce.slot >= this.#voters) {
+    if (announce.slot !== null && announce.slot >= this.#slotsMax(announce)) {
       return "slot_conflict"
     }
     if (announce.cluster_id !== this.#clusterID) {
@@ -158,12 +172,19 @@ export class Formation {
     return "accepted"
   }
 
+  /** Founders have the first slots; a cluster that exists may have members in all of them, whoever founded it. */
+  #slotsMax({ cluster_id }: Announce): number {
+    const isFormed = this.#isFormed || cluster_id !== this.#clusterID
+    return isFormed ? CLUSTER_LIMITS.slots_max : this.#voters
+  }
+
   /** The slots of a cluster that was never formed mean nothing; the adopted one's are learned from its members. */
   #adopt(announce: Announce): void {
     assert(!this.#isFormed, "formation: a cluster that exists is never given up for another")
     this.#clusterID = announce.cluster_id
     this.#isFormed = true
     this.#slots.fill(null)
+    this.#size = announce.size ?? this.#size
     const isClaimed = this.#claim(announce)
     assert(isClaimed, "formation: all slots were free")
     this.#follow(announce)
@@ -176,7 +197,7 @@ export class Formation {
     }
     const holder = this.machineIn(slot)
     if (holder === null && this.#isFormed && this.slotOf(machine) === null) {
-      // A member of an adopted cluster; the slots of our own were all given here.
+      // A member of an adopted cluster, or in a slot that is no founder's; the founders' were all given here.
       this.#slots[slot] = machine
       return true
     }
@@ -186,6 +207,10 @@ export class Formation {
   #follow(announce: Announce): void {
     this.#generation = Math.max(this.#generation, announce.generation)
     this.#epoch = Math.max(this.#epoch, announce.epoch)
+    if (announce.size !== null && isLarger(announce.size, this.#size)) {
+      // A cluster grows and never shrinks.
+      this.#size = announce.size
+    }
     const isNewer = announce.view > this.#view || (announce.view === this.#view && announce.commit >= this.#commit)
     if (isNewer) {
       this.#view = announce.view
@@ -193,4 +218,8 @@ export class Formation {
       this.#primarySlot = announce.primary_slot ?? this.#primarySlot
     }
   }
+}
+
+function isLarger(one: ClusterSize, other: ClusterSize): boolean {
+  return CLUSTER_SIZES.indexOf(one) > CLUSTER_SIZES.indexOf(other)
 }

@@ -19,6 +19,8 @@ export type NodeFile = {
   readonly slot: number | null
   readonly voters: number
   readonly size: ClusterSize
+  /** The larger size that the machine is to have room for; null for none. */
+  readonly grow_to: ClusterSize | null
   readonly cluster_id: string
   readonly generation: number
   readonly epoch: number

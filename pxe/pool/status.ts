@@ -1,4 +1,5 @@
 /** What `GET /status` says: the tables of the boot server, in the form that leaves the process. Plane: control. */
+import type { ClusterSize } from "../../appliance/types/cluster_sizes.ts"
 import type { Announce } from "./announce.ts"
 import type { Formation } from "./formation.ts"
 import { type Ledger, type Machine, type Stage, type StageTimes, stageOf } from "./ledger.ts"
@@ -10,6 +11,7 @@ export type ClusterStatus = {
   readonly generation: number
   readonly epoch: number
   readonly voters: number
+  readonly size: ClusterSize
   readonly formed: boolean
   readonly primary_slot: number | null
   readonly view: number
@@ -48,6 +50,7 @@ export function clusterStatus(formation: Formation): ClusterStatus {
     generation: formation.generation,
     epoch: formation.epoch,
     voters: formation.voters,
+    size: formation.size,
     formed: formation.isFormed,
     primary_slot: formation.primarySlot,
     view: formation.view,

@@ -80,6 +80,7 @@ export class LinkClient {
       epoch: () => 0,
       incarnation: () => 0,
       holdsState: () => false,
+      onOtherLimits: () => undefined,
       onMessage: (message) => this.#onMessage(message),
       onRead: () => this.#links.flush(),
     })

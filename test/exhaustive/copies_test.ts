@@ -165,6 +165,7 @@ function play(seed: number): Reach {
         standbys: [],
         synchronous: false,
         drops_standby: false,
+        grows: false,
       }
       ask(slot, { type: "reconfigure", ...change })
     }
@@ -200,7 +201,19 @@ describe("a copy", () => {
 /** Fields that are given at construction, or scratch that no event leaves anything in. */
 const NOT_COPIED: Readonly<Record<string, readonly string[]>> = {
   // Slot, founders, nonce and token are asserted equal, the outbox empty; a reply is written before it is read.
-  Replica: ["limits", "process", "digest", "random", "reply", "founders", "bootNonce", "token", "outbox"],
+  Replica: [
+    "limits",
+    "process",
+    "digest",
+    "random",
+    "reply",
+    "founders",
+    "bootNonce",
+    "limitsFingerprint",
+    "growsTo",
+    "token",
+    "outbox",
+  ],
   // Slots are asserted equal by their bytes; words and floats are one buffer.
   Log: ["slots", "words"],
   HeldReplies: [],

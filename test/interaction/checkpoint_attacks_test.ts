@@ -12,7 +12,7 @@ import { assert } from "../../appliance/types/assert.ts"
 import { type Digest, Operation } from "../../appliance/types/contracts.ts"
 import { type Command, decodeResult, encodeCommand } from "./commands.ts"
 import { copyOf } from "./letters.ts"
-import { CHECKPOINTS_SOON, SCRIPT_PROCESS_LIMITS } from "./limits.ts"
+import { CHECKPOINTS_SOON, SCRIPT_LIMITS, SCRIPT_PROCESS_LIMITS, type ScriptLimits } from "./limits.ts"
 import { Process } from "./process.ts"
 
 const TOKEN = "5".repeat(32)
@@ -20,6 +20,8 @@ const TICK_MS = SCRIPT_PROCESS_LIMITS.tick_ms
 const PAGE_BYTES = 4_096
 /** In the arena's first page, which changes with every op: a byte that nothing uses. */
 const SPARE_BYTE = 4_000
+/** In a page in which so small a state has nothing. */
+const UNUSED_BYTE = 5 * PAGE_BYTES
 
 /** More than enough for a checkpoint. */
 const OPS_MAX = 20
@@ -39,8 +41,10 @@ class Fleet {
   #request = 0
   #answers: string[] = []
   #change: string | undefined
+  readonly #limits: ScriptLimits
 
-  constructor(options: { readonly voters: number; readonly machines: number }) {
+  constructor(options: { readonly voters: number; readonly machines: number; readonly limits?: ScriptLimits }) {
+    this.#limits = options.limits ?? CHECKPOINTS_SOON
     for (let slot = 0; slot < options.machines; slot += 1) {
       this.boot(slot, { voters: options.voters, token: slot < options.voters ? TOKEN : "" })
     }
@@ -52,7 +56,7 @@ class Fleet {
 
   boot(slot: number, options: { readonly voters: number; readonly token: string }): void {
     this.#boots += 1
-    this.machines[slot] = new Process({ slot, boot: this.#boots, seed: 1, limits: CHECKPOINTS_SOON, ...options })
+    this.machines[slot] = new Process({ slot, boot: this.#boots, seed: 1, limits: this.#limits, ...options })
   }
 
   kill(slot: number): void {
@@ -95,6 +99,11 @@ class Fleet {
     return until()
   }
 
+  /** What `loses` has kept arrives after all. */
+  deliver({ to, message }: Letter): void {
+    this.#hand(to, message)
+  }
+
   #hand(to: number, message: Message): void {
     const process = this.machines[to]
     if (process !== undefined) {
@@ -110,8 +119,11 @@ class Fleet {
         this.#answers.push(...(message.outcome === "ok" ? [decodeResult(message.body)] : []))
       } else if (message.type === "reconfigure_reply") {
         this.#change = message.outcome
-      } else if (!this.loses({ from: process.slot, to, message })) {
-        this.#letters.push({ from: process.slot, to, message: copyOf(message) })
+      } else {
+        const letter = { from: process.slot, to, message: copyOf(message) }
+        if (!this.loses(letter)) {
+          this.#letters.push(letter)
+        }
       }
     }
   }
@@ -175,6 +187,7 @@ class Fleet {
       change: 1,
       epoch_expected: this.replica(at).epoch,
       drops_standby: false,
+      grows: false,
       ...change,
       from: at,
       epoch: 0,
@@ -307,7 +320,170 @@ test("who recovers is not waited for to certify what both others lack", () => {
   fleet.write(2)
 })
 
-test("a window takes no pages before it was compared with the image that they are of", () => {
+/** A machine without a vote asks 0 for the first page, which changes with every op. */
+function askForPage(fleet: Fleet): void {
+  fleet.deliver({
+    from: 3,
+    to: 0,
+    message: {
+      type: "get_checkpoint",
+      nonce: 1,
+      part: "pages",
+      index: 0,
+      mask_low: 1,
+      mask_high: 0,
+      from: 3,
+      epoch: 0,
+      cv: new Array<number>(SCRIPT_LIMITS.slots_max).fill(0),
+    },
+  })
+}
+
+/**
+ * 1 is dead. Somebody asks 0 for a page that was given away and has changed since: 0 has not got it any more, and says
+ * so as long as 2 may certify what comes next. Then the ring is full, and the next op is a checkpoint.
+ */
+function refusing(): Fleet {
+  const limits = { ...CHECKPOINTS_SOON, process: { ...CHECKPOINTS_SOON.process, checkpoint_soon_ms: 2_000 } }
+  const fleet = new Fleet({ voters: 3, machines: 3, limits })
+  fleet.kill(1)
+  for (let ops = 0; ops < OPS_MAX && fleet.replica(0).certifiedOp === 0; ops += 1) {
+    fleet.write(1)
+    fleet.run(100)
+  }
+  askForPage(fleet)
+  for (let ops = 0; ops < OPS_MAX && !fleet.replica(0).isRingFull; ops += 1) {
+    fleet.write(1)
+  }
+  for (let passed = 0; passed < SCRIPT_PROCESS_LIMITS.transfer_silent_ms; passed += TICK_MS) {
+    askForPage(fleet)
+    fleet.run(TICK_MS)
+  }
+  expect(fleet.replica(0)).toMatchObject({ isPrimary: true, isRingFull: true })
+  expect(fleet.replica(0).counters.checkpoints_local).toBe(0)
+  return fleet
+}
+
+test("a root that is not known yet is not given up for an image of one's own", () => {
+  const fleet = refusing()
+  const { op } = fleet.replica(0)
+  expect(fleet.run(3_000, () => fleet.replica(0).op > op)).toBe(true)
+  // 2 acknowledges the checkpoint, and finds a flipped bit before it has said its root: 0 is asked by 2 when it has
+  // applied the op and has no digests yet.
+  fleet.flip(2, UNUSED_BYTE)
+  fleet.run(TICK_MS)
+  expect([fleet.replica(2).copying?.from, fleet.replica(2).op, fleet.replica(0).commit]).toEqual([0, op + 1, op])
+  fleet.run(10 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(0).counters.checkpoints_local).toBe(1)
+  // Nothing could follow the checkpoint, had it not been certified.
+  fleet.write(OPS_MAX)
+})
+
+test("a refusal of long ago is no patience with who asks now", () => {
+  const fleet = refusing()
+  const { certifiedOp } = fleet.replica(0)
+  expect(fleet.run(5_000, () => fleet.replica(0).certifiedOp > certifiedOp)).toBe(true)
+  fleet.run(10 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  const isPreparing = (): boolean => {
+    const { log, op } = fleet.replica(0)
+    return log.header(op)?.operation === Operation.checkpoint && fleet.replica(2).op < op
+  }
+  for (let ops = 0; ops < OPS_MAX && !isPreparing(); ops += 1) {
+    fleet.write(1)
+  }
+  fleet.flip(2, UNUSED_BYTE)
+  fleet.run(SCRIPT_PROCESS_LIMITS.transfer_silent_ms / 2)
+  expect(fleet.replica(2).copying?.from).toBe(0)
+  expect(fleet.replica(0).counters.checkpoints_local).toBe(0)
+  expect(fleet.run(20_000, () => fleet.isWell())).toBe(true)
+  fleet.write(OPS_MAX)
+})
+
+test("who is handed an arena that is none asks another", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set([1])
+  let isUnsaid = false
+  fleet.loses = ({ from, to, message }) => {
+    return cut.has(from) || cut.has(to) || (isUnsaid && message.type === "checkpoint_ok")
+  }
+  fleet.write(30)
+  fleet.run(200)
+  // The first bytes say that it is an arena; 0 believes it, and nobody else says what its root is.
+  isUnsaid = true
+  fleet.flip(0, 0)
+  fleet.checkpoint(2)
+  fleet.run(100)
+  cut.add(2)
+  cut.delete(1)
+  fleet.run(30 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(0).counters.checkpoints_local).toBeGreaterThan(0)
+  expect(fleet.replica(1)).toMatchObject({ isTorn: true, counters: { checkpoints_received: 0 } })
+  fleet.kill(0)
+  cut.clear()
+  isUnsaid = false
+  expect(fleet.run(60_000, () => fleet.isWell() && fleet.replica(1).counters.checkpoints_received > 0)).toBe(true)
+  fleet.write(2)
+})
+
+test("one of two whose roots differ makes no majority of itself and of a third that has no state", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set(["0 2", "2 0", "1 2", "2 1"])
+  let early: Letter | undefined
+  fleet.loses = (letter) => {
+    const { from, to, message } = letter
+    early ??= from === 0 && to === 1 && message.type === "checkpoint_ok" && !message.is_certified ? letter : undefined
+    return cut.has(`${from} ${to}`)
+  }
+  fleet.write(20)
+  fleet.run(200)
+  fleet.write(1)
+  fleet.flip(1, SPARE_BYTE)
+  fleet.checkpoint(0)
+  fleet.run(200)
+  expect([fleet.replica(0).isCheckpointDisputed, fleet.replica(1).isCheckpointDisputed]).toEqual([true, true])
+  const { certifiedOp } = fleet.replica(1)
+  // 2, which failed in nothing but has no state, hears 1 alone. What 0 said long ago comes now: it is no newer word.
+  cut.clear()
+  for (const link of ["0 1", "1 0", "0 2", "2 0"]) {
+    cut.add(link)
+  }
+  assert(early !== undefined, "0 has said a root to 1")
+  fleet.deliver(early)
+  fleet.run(30 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(2)).toMatchObject({ isTorn: true, counters: { checkpoints_received: 0 } })
+  expect(fleet.replica(1).certifiedOp).toBe(certifiedOp)
+  cut.clear()
+  fleet.run(10 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(2).counters.checkpoints_received).toBe(0)
+  // Who copies anew contradicts nobody any more: an operator boots one of the two.
+  fleet.kill(1)
+  fleet.boot(1, { voters: 3, token: "" })
+  expect(fleet.run(60_000, () => fleet.isWell())).toBe(true)
+  fleet.write(OPS_MAX)
+  fleet.run(200)
+  expect(new Set([0, 1, 2].map((slot) => fleet.process(slot).digest())).size).toBe(1)
+})
+
+test("a donor's pool is wrong: it makes another image, though nobody else can", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  let isCut = true
+  fleet.loses = ({ from, to }) => isCut && (from === 2 || to === 2)
+  fleet.write(20)
+  fleet.checkpoint(1)
+  fleet.run(1_000, () => fleet.process(1).isCertified())
+  // What the first page was lies in the pool since.
+  fleet.write(1)
+  fleet.kill(0)
+  const { pool } = fleet.process(1)
+  pool[0] = (pool[0] ?? 0) ^ 4
+  isCut = false
+  const isBack = (): boolean => fleet.replica(2).counters.checkpoints_received > 0 && fleet.isWell()
+  expect(fleet.run(40 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms, isBack)).toBe(true)
+  fleet.write(2)
+  expect(fleet.replica(1).counters.memory_faults + fleet.replica(2).counters.memory_faults).toBe(0)
+})
+
+test("a window is not done with what was asked for of an older image", () => {
   const digest = (prefix: string, body: Uint8Array, start: number, end: number): Digest =>
     createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32)
   const pagesOf = (...fill: readonly number[]): { readonly arena: Uint8Array; readonly pages: ArenaPages } => {
@@ -327,7 +503,7 @@ test("a window takes no pages before it was compared with the image that they ar
   const own = pagesOf(1, 1)
   const chunkBytes = 2 * PAGE_BYTES
   const receiver = new CheckpointReceiver({ pages: own.pages, chunkBytes, digest })
-  receiver.start({ donor: 1, nonce: 9, now: 0 })
+  receiver.start({ donor: 1, nonce: 9, now: 0, isBlank: false })
   /** Of the image after `op`: its table, or those of its pages that the mask says. */
   const piece = (op: number, fill: readonly number[], mask?: number): void => {
     const { arena, pages } = pagesOf(...fill)
@@ -359,8 +535,12 @@ test("a window takes no pages before it was compared with the image that they ar
   piece(20, [3, 3])
   piece(20, [3, 3], 1)
   expect(receiver.isComplete).toBe(false)
-  expect(receiver.nextWanted({ now: 1, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 3 })
-  piece(20, [3, 3], 3)
+  expect(receiver.nextWanted({ now: 1, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 2 })
+  // Another donor: what is right already is known, and is not looked at again.
+  receiver.start({ donor: 1, nonce: 9, now: 1, isBlank: false })
+  piece(20, [3, 3])
+  expect(receiver.nextWanted({ now: 2, retryMs: 1, inFlightMax: 4 })).toMatchObject({ mask_low: 2 })
+  piece(20, [3, 3], 2)
   expect(receiver.isComplete).toBe(true)
   expect([own.arena[0], own.arena[PAGE_BYTES]]).toEqual([3, 3])
 })

@@ -29,6 +29,8 @@ export class Process {
   readonly boot: number
   readonly replica: Replica
   readonly arena: Uint8Array
+  /** Where the bytes of pages lie that changed since the checkpoint. */
+  readonly pool: Uint8Array
   now = 0
   /** Up to where the ledger has seen its commits. */
   commitSeen = 0
@@ -66,8 +68,8 @@ export class Process {
     }
     const bytes = arenaBytes(limits.limits)
     this.arena = memory.allocate("arena", bytes)
-    const pool = memory.allocate("pool", POOL_ARENAS * bytes)
-    this.#stateMachine = createStateMachine({ limits: limits.limits, arena: this.arena, pool })
+    this.pool = memory.allocate("pool", POOL_ARENAS * bytes)
+    this.#stateMachine = createStateMachine({ limits: limits.limits, arena: this.arena, pool: this.pool })
     this.replica = new Replica({
       slot: options.slot,
       voters: options.voters,

@@ -481,6 +481,7 @@ export class Script {
       standbys,
       synchronous,
       drops_standby: false,
+      grows: false,
       from: at,
       epoch: 0,
       cv: [],

@@ -1,5 +1,6 @@
 /**
- * What looks for a mutant: the scripts, the exhaustive search, the adversary, chance; each a process of its own.
+ * What looks for a mutant: the scripts, the exhaustive search, the adversary, chance, and for what growing machines
+ * need the tests of growth; each a process of its own.
  * Plane: control.
  */
 import { existsSync, readFileSync } from "node:fs"
@@ -19,7 +20,7 @@ import {
   SWARM_SEEDS,
 } from "./limits.ts"
 
-export type CatcherName = "scripted" | "exhaustive" | "hold_back" | "swarm" | "memory_faults"
+export type CatcherName = "scripted" | "exhaustive" | "hold_back" | "swarm" | "memory_faults" | "growth"
 
 /** `broken`: it could not be run, which says nothing about the mutant. */
 export type Verdict = {
@@ -42,11 +43,21 @@ export const CATCHERS: readonly Catcher[] = [
   { name: "hold_back", title: "hold-back", look: (tree, stop) => random("hold_back", tree, stop) },
   { name: "swarm", title: "swarm", look: (tree, stop) => random("swarm", tree, stop) },
   { name: "memory_faults", title: "memory faults", look: (tree, stop) => random("memory_faults", tree, stop) },
+  { name: "growth", title: "growth", look: growth },
 ]
 
 /** Only what the scripts mean: a wording that a mutant changes is no defect. */
-async function scripted(tree: string, stop: AbortSignal): Promise<Verdict> {
-  const report = join(tree, "scripted.json")
+function scripted(tree: string, stop: AbortSignal): Promise<Verdict> {
+  return tests(tree, stop, ["--testNamePattern=is safe|goes as scripted", "test/interaction/"])
+}
+
+/** An epoch with larger limits, by script and by chance: no other catcher has a machine that grows. */
+function growth(tree: string, stop: AbortSignal): Promise<Verdict> {
+  return tests(tree, stop, ["test/unit/replication/growth_test.ts", "test/simulation/growth_test.ts"])
+}
+
+async function tests(tree: string, stop: AbortSignal, which: readonly string[]): Promise<Verdict> {
+  const report = join(tree, "tests.json")
   const args = [
     "node_modules/vitest/vitest.mjs",
     "run",
@@ -54,8 +65,7 @@ async function scripted(tree: string, stop: AbortSignal): Promise<Verdict> {
     "--update=none",
     "--reporter=json",
     `--outputFile.json=${report}`,
-    "--testNamePattern=is safe|goes as scripted",
-    "test/interaction/",
+    ...which,
   ]
   const end = await run(tree, args, SCRIPTED_SECONDS_MAX, stop)
   const counts = readCounts(report, ["numFailedTests", "numPassedTests"])

@@ -11,6 +11,7 @@ export type Row = {
   readonly mutant: string
   readonly what: string
   readonly isOfCheckpoints: boolean
+  readonly isOfGrowth?: boolean
   readonly verdicts: Readonly<Partial<Record<CatcherName, Verdict>>>
   /** A patch that does not apply. */
   readonly problem: string | undefined
@@ -42,8 +43,8 @@ export async function runGate(options: GateOptions): Promise<Row[]> {
 }
 
 async function judge(mutant: Mutant, options: GateOptions): Promise<Row> {
-  const { name, what, isOfCheckpoints = false } = mutant
-  const row = { mutant: name, what, isOfCheckpoints }
+  const { name, what, isOfCheckpoints = false, isOfGrowth = false } = mutant
+  const row = { mutant: name, what, isOfCheckpoints, isOfGrowth }
   const tree = makeTree()
   try {
     const applied = applyMutant(tree, mutant)
@@ -77,7 +78,7 @@ export function findFaults(rows: readonly Row[], isWhole: boolean): string[] {
     } else if (!outcomes.includes("caught")) {
       faults.push(`${row.mutant}: nobody caught it`)
     }
-    if (row.mutant !== UNMUTATED && !row.isOfCheckpoints) {
+    if (row.mutant !== UNMUTATED && !row.isOfCheckpoints && row.isOfGrowth !== true) {
       mutants += 1
       byAdversary += row.verdicts.hold_back?.outcome === "caught" ? 1 : 0
     }

@@ -9,13 +9,13 @@ import { EQUIVALENTS, type Mutant, MUTANTS } from "./mutants.ts"
 const USAGE = `usage: npm run mutate -- [options]
 
 Each mutant is a patch that takes one defence out of the protocol. Catchers look for it: the interaction scripts, the
-exhaustive search, the simulation with its adversary, by chance, and (for what checkpoints defend against) with bits
-that flip in memory. Each must be caught by one of them, half of those that are not about checkpoints by the adversary
-alone, and the code as it is by none.
+exhaustive search, the simulation with its adversary, by chance, (for what checkpoints defend against) with bits that
+flip in memory, and (for larger limits) the tests of growth. Each must be caught by one of them, half of those that are
+about neither checkpoints nor growth by the adversary alone, and the code as it is by none.
 
   --mutant NAME     only this one (may be repeated)
   --catcher NAME    only this one: scripted, exhaustive, hold_back, swarm,
-                    memory_faults (may be repeated)
+                    memory_faults, growth (may be repeated)
   --quick           what npm test runs: each mutant by the catcher that finds it soonest
   --list            the mutants, and what each breaks
   --verbose         what the catchers printed
@@ -104,9 +104,15 @@ function readOptions() {
   }
 }
 
-/** Flipped bits are for mutants of what defends against them, and for the code as it is. */
+/** Flipped bits and growth are for mutants of what they are about, and for the code as it is. */
 function mayFind(name: CatcherName, mutant: Mutant): boolean {
-  return name !== "memory_faults" || mutant.isOfCheckpoints === true || mutant.name === UNMUTATED
+  if (mutant.name === UNMUTATED) {
+    return true
+  }
+  if (name === "growth" || mutant.isOfGrowth === true) {
+    return name === "growth" && mutant.isOfGrowth === true
+  }
+  return name !== "memory_faults" || mutant.isOfCheckpoints === true
 }
 
 function isCatcher(name: string): name is CatcherName {

@@ -16,6 +16,8 @@ export type Mutant = {
   readonly quick: CatcherName
   /** It shows where a bit has flipped, or a checkpoint is made and copied: not what the adversary is for. */
   readonly isOfCheckpoints?: true
+  /** It shows where a cluster grows: only that catcher has machines that do. */
+  readonly isOfGrowth?: true
 }
 
 const REPLICA = "appliance/replication/replica.ts"
@@ -510,8 +512,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "a copied table of digests is believed whatever its root (rule 18)",
     patches: [
       one(
-        "      this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root\n",
-        '      this.#root === ""\n',
+        "    if (this.#pages.root(this.#digest, rootPrefix(this.#op, this.#opChecksum)) !== this.#root) {\n",
+        '    if (this.#root === "") {\n',
         TRANSFER,
       ),
     ],
@@ -519,17 +521,39 @@ export const MUTANTS: readonly Mutant[] = [
     isOfCheckpoints: true,
   },
   {
-    name: "window_uncompared",
-    what: "a late answer finishes a window that was not compared with the new image (rule 18)",
-    patches: [
-      one(
-        "    if (this.#isCompared[window] === 0) {\n      // Asked",
-        "    if (this.#isCompared[window] === 2) {\n      // Asked",
-        TRANSFER,
-      ),
-    ],
+    name: "digests_uncompared",
+    what: "pages whose digest the next image changed are not wanted (rule 18)",
+    patches: [one("    this.#compareDigests(start, body)\n", "", TRANSFER)],
     quick: "scripted",
     isOfCheckpoints: true,
+  },
+  {
+    name: "grown_unlike",
+    what: "a machine without room for the limits that begin may be named (rule 27)",
+    patches: [one(" || growsTo === GROWS_TO_NONE || growsTo !== to)", ")")],
+    quick: "growth",
+    isOfGrowth: true,
+  },
+  {
+    name: "grown_by_majority",
+    what: "the old machines are let go when f + 1 have grown: who has not is lost (VRR, section 7)",
+    patches: [
+      one("grown_to === GROWS_TO_NONE ? this.#faults + 1 : this.voters", "grown_to < 0 ? 0 : this.#faults + 1"),
+    ],
+    quick: "growth",
+    isOfGrowth: true,
+  },
+  {
+    name: "grown_unasked",
+    what: "whether all have room is not asked again when the change has waited: another process may be there (rule 27)",
+    patches: [
+      one(
+        "    const notGrown = this.#notGrown(message)\n    if (notGrown !== undefined) {",
+        "    const notGrown = 0\n    if (notGrown > 0) {",
+      ),
+    ],
+    quick: "growth",
+    isOfGrowth: true,
   },
 ]
 

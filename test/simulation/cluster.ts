@@ -200,6 +200,7 @@ export class Cluster {
       standbys,
       synchronous: false,
       drops_standby: false,
+      grows: false,
       from: primary.slot,
       epoch: 0,
       cv: [],

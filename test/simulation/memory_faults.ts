@@ -10,6 +10,7 @@ import { AssertionError } from "../../appliance/types/assert.ts"
 import type { LogEntry, Message, MessageOf } from "../../appliance/replication/message.ts"
 import { arenaTables } from "../../appliance/state_machine/arena.ts"
 import { COMMAND_HEADER_BYTES, ResultError, ResultKind } from "../../appliance/state_machine/command.ts"
+import { PAGE_DIGEST_BYTES } from "../../appliance/state_machine/page_digest.ts"
 import type { Digest, StatePages } from "../../appliance/types/contracts.ts"
 import type { ClusterLimits, ProcessLimits } from "../../appliance/types/limits.ts"
 import type { PRNG } from "../../appliance/types/prng.ts"
@@ -37,6 +38,9 @@ type Victim = {
   /** The name of the arena's table, or where else. */
   readonly what: string
   readonly at: number
+  /** Of a table: where the wrong digest begins, and what it is. */
+  readonly entry: number
+  readonly digest: string
   /** It was copying: what was compared before the flip is not compared again. */
   isCopying: boolean
   isFound: boolean
@@ -169,6 +173,8 @@ export class MemoryFaults {
       where,
       what,
       at: now,
+      entry: at,
+      digest: where === "table" ? entryAt(bytes, at) : "",
       isCopying: process.replica.isTorn || process.replica.status === "recovering",
       isFound: false,
       ticks: 0,
@@ -370,12 +376,14 @@ export class MemoryFaults {
       }
       return
     }
-    if (this.isArenaRight(victim.process) !== true || !isTableRight(stateMachine.pages)) {
+    const { pages } = stateMachine
+    const isThere = victim.where === "table" && entryAt(pages.table, victim.entry) === victim.digest
+    if (isThere || this.isArenaRight(victim.process) !== true || !isTableRight(pages)) {
       return
     }
     // A checkpoint may have caught it before: that must have been judged.
     const last = stateMachine.checkpointOp()
-    if (own === last && replica.certifiedOp === last && stateMachine.pages.pending === 0) {
+    if (own === last && replica.certifiedOp === last && pages.pending === 0) {
       this.#end(victim, "overwritten")
     }
   }
@@ -475,6 +483,12 @@ function isUsed(table: string): boolean {
 /** A well-behaved client would take it for a bug. */
 function isWrongRefusal(outcome: MessageOf<"reply">["outcome"]): boolean {
   return outcome === "stale" || outcome === "invalid"
+}
+
+/** The digest that a byte of a table belongs to. */
+function entryAt(table: Uint8Array, byte: number): string {
+  const start = byte - (byte % PAGE_DIGEST_BYTES)
+  return Buffer.from(table.subarray(start, start + PAGE_DIGEST_BYTES)).toString("hex")
 }
 
 /** Every clean page is as the table says: a whole round of the scrub, which then stands where it stood. */

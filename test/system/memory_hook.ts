@@ -17,7 +17,7 @@ export type MemoryAnswer = { readonly byte: number; readonly digest: string }
 
 const buffers = new Map<string, Uint8Array>()
 
-const { allocate } = StaticMemory.prototype
+const allocate = Reflect.get<StaticMemory, "allocate">(StaticMemory.prototype, "allocate")
 StaticMemory.prototype.allocate = function (name, bytes) {
   const buffer = allocate.call(this, name, bytes)
   buffers.set(name, buffer)

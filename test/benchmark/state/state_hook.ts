@@ -79,13 +79,14 @@ function endStep(): void {
   stepAt = -1
 }
 
-const { advance } = FrameSplitter.prototype
+const advance = Reflect.get<FrameSplitter, "advance">(FrameSplitter.prototype, "advance")
 FrameSplitter.prototype.advance = function (bytes: number): void {
   beginStep()
   advance.call(this, bytes)
 }
 
-const { tick, receive } = Replica.prototype
+const tick = Reflect.get<Replica, "tick">(Replica.prototype, "tick")
+const receive = Reflect.get<Replica, "receive">(Replica.prototype, "receive")
 Replica.prototype.tick = function (now: number): void {
   beginStep()
   if (firstTickAt === 0) {
@@ -107,7 +108,9 @@ function noteStatus(replica: Replica): void {
 
 // ---------------------------------------------------------------- copying
 
-const { start, stop, accept } = CheckpointReceiver.prototype
+const start = Reflect.get<CheckpointReceiver, "start">(CheckpointReceiver.prototype, "start")
+const stop = Reflect.get<CheckpointReceiver, "stop">(CheckpointReceiver.prototype, "stop")
+const accept = Reflect.get<CheckpointReceiver, "accept">(CheckpointReceiver.prototype, "accept")
 CheckpointReceiver.prototype.start = function (options): void {
   if (copyStartedAt === 0) {
     copyStartedAt = clock()
@@ -130,7 +133,10 @@ CheckpointReceiver.prototype.stop = function (): void {
 
 // ---------------------------------------------------------------- checkpoints
 
-const { takeDigests, root, freeze, scrub } = ArenaPages.prototype
+const takeDigests = Reflect.get<ArenaPages, "takeDigests">(ArenaPages.prototype, "takeDigests")
+const root = Reflect.get<ArenaPages, "root">(ArenaPages.prototype, "root")
+const freeze = Reflect.get<ArenaPages, "freeze">(ArenaPages.prototype, "freeze")
+const scrub = Reflect.get<ArenaPages, "scrub">(ArenaPages.prototype, "scrub")
 ArenaPages.prototype.takeDigests = function (pagesMax): void {
   const since = performance.now()
   takeDigests.call(this, pagesMax)
@@ -155,7 +161,7 @@ ArenaPages.prototype.scrub = function (pagesMax): number {
   return page
 }
 
-const { allocate } = StaticMemory.prototype
+const allocate = Reflect.get<StaticMemory, "allocate">(StaticMemory.prototype, "allocate")
 StaticMemory.prototype.allocate = function (name, bytes) {
   const buffer = allocate.call(this, name, bytes)
   if (name === "arena") {

@@ -67,6 +67,7 @@ const configuration = fc
     epoch: u32,
     op: u53,
     view: u32,
+    grown_to: u32,
   })
   .map(({ size, extra, synchronous, order, nonces, ...rest }): Configuration => {
     const members = order.map((number, index) => ({ slot: number, nonce: nonces[index] ?? 0 }))
@@ -135,6 +136,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
     op: u53,
     checksum: digest,
     round: u53,
+    grows_to: u32,
   }),
   new_epoch: fc.record({ type: fc.constant("new_epoch"), ...envelope, configuration }),
   epoch_started: fc.record({ type: fc.constant("epoch_started"), ...envelope }),
@@ -147,6 +149,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
     standbys: fc.array(slot, { maxLength: LIMITS.slots_max }),
     synchronous: fc.boolean(),
     drops_standby: fc.boolean(),
+    grows: fc.boolean(),
   }),
   reconfigure_reply: fc.record({
     type: fc.constant("reconfigure_reply"),
@@ -159,6 +162,7 @@ const MESSAGES: Readonly<Record<MessageType, fc.Arbitrary<Message>>> = {
       "wrong_epoch" as const,
       "invalid" as const,
       "not_warm" as const,
+      "not_grown" as const,
       "standby_missing" as const,
       "memory_disputed" as const,
     ),

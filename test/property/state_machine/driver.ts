@@ -80,9 +80,22 @@ export class Driver {
   session = 0
   request = 0
 
-  /** `pool` is the room for pages of a checkpoint that change, where it is not to be the usual. */
-  constructor(limits: ClusterLimits = SMALL_LIMITS, pool?: Uint8Array) {
+  /**
+   * With a session of its own, or, where `continued` is another's machine, as that driver's successor. `pool` is the
+   * room for pages of a checkpoint that change, where it is not to be the usual.
+   */
+  constructor(
+    limits: ClusterLimits = SMALL_LIMITS,
+    pool?: Uint8Array,
+    continued?: { machine: ArenaStateMachine; driver: Driver },
+  ) {
     this.#reply = new Uint8Array(limits.read_reply_bytes_max)
+    if (continued !== undefined) {
+      const { op, now, session, request } = continued.driver
+      this.machine = continued.machine
+      Object.assign(this, { op, now, session, request })
+      return
+    }
     const arena = new Uint8Array(arenaBytes(limits))
     this.machine = createStateMachine({ limits, arena, ...(pool === undefined ? {} : { pool }) })
     this.session = Number(this.apply(Operation.register, new Uint8Array(16).fill(7))[0])

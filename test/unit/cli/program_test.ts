@@ -156,7 +156,15 @@ function json(status: number, document: object): (path: string, response: Server
 
 const STATUS = {
   schema: 1,
-  machine: { name: "m1", version: "0.1.0", slot: 1, status: "normal", incarnation: 2, uptime_ms: 192_000 },
+  machine: {
+    name: "m1",
+    version: "0.1.0",
+    slot: 1,
+    status: "normal",
+    incarnation: 2,
+    uptime_ms: 192_000,
+    grows_to: "medium",
+  },
   cluster: {
     is_healthy: true,
     view: 4,
@@ -164,6 +172,7 @@ const STATUS = {
     commit: 11,
     primary_slot: 1,
     epoch: 2,
+    size: "small",
     voters: 3,
     voters_live: 2,
     copies: 2,
@@ -190,8 +199,8 @@ const STATUS = {
   memory: { bytes_total: 1024, buffers: [], faults: 0, faults_max: 3 },
 }
 
-const STATUS_TEXT = `machine   m1, slot 1, normal, up 3m12s, version 0.1.0
-cluster   healthy, 2 copies, 2 of 3 voters live, quorum margin 0, epoch 2
+const STATUS_TEXT = `machine   m1, slot 1, normal, up 3m12s, version 0.1.0, grows to medium
+cluster   healthy, 2 copies, 2 of 3 voters live, quorum margin 0, epoch 2, size small
 ALARM     quorum margin 0: 2 of 3 voters live?
 primary   m1, slot 1
 log       view 4, op 12, commit 11
@@ -226,18 +235,18 @@ test("status of a machine that waits for a copy", async () => {
   )
 })
 
-const MEMBERS_TEXT = `generation -, epoch 2, quorum margin 0, copies 2, certified op 10 (01234567)
+const MEMBERS_TEXT = `generation -, epoch 2, size small, quorum margin 0, copies 2, certified op 10 (01234567)
 
-SLOT   MACHINE   ADDRESS          ROLE   BOOT NONCE   INCARNATION   LAG   UNCERTIFIED   LAST CONTACT
-0      m0        10.0.0.10:7400   -      -            -             -     12 aaaaaaaa   never
-1      m1        10.0.0.11:7400   -      -            -             -     -             0.0s
+SLOT   MACHINE   ADDRESS          ROLE   BOOT NONCE   INCARNATION   LAG   GROWS TO   UNCERTIFIED   LAST CONTACT
+0      m0        10.0.0.10:7400   -      -            -             -     -          12 aaaaaaaa   never
+1      m1        10.0.0.11:7400   -      -            -             -     medium     -             0.0s
 `
 
 test("members: what each reported last, so that a dispute can be seen", async () => {
   const [one, two] = [{ ...STATUS.cluster.members[0], name: "m0" }, STATUS.cluster.members[1]]
   const members = [
     { ...one, uncertified: { op: 12, root: "a".repeat(32) } },
-    { ...two, uncertified: null, is_primary: false },
+    { ...two, uncertified: null, grows_to: "medium", is_primary: false },
   ]
   const endpoint = await serve(json(200, { ...STATUS, cluster: { ...STATUS.cluster, members } }))
   expect(await run(["members", "--endpoint", endpoint])).toEqual({ code: 0, out: MEMBERS_TEXT, err: "", calls: [] })

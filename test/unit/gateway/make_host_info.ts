@@ -47,6 +47,8 @@ export function makeHostInfo(change: Partial<HostInfo>): HostInfo {
     generation: 1,
     epoch: 0,
     is_epoch_safe: true,
+    size: "small",
+    grows_to: null,
     slot: 0,
     role: "voter",
     voters: 1,
@@ -87,6 +89,7 @@ export function makeMember(change: Partial<HostMember>): HostMember {
     lag_ops: null,
     last_contact_ms: null,
     uncertified: null,
+    grows_to: null,
     ...change,
   }
 }

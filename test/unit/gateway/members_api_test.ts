@@ -45,9 +45,11 @@ test("a change is asked for as it was said, in the present epoch unless another 
   const said = await post("/v1/members", JSON.stringify({ voters: [0, 1, 2], standbys: [3] }))
   expect(said).toEqual({ status: 200, body: { schema: 1, outcome: "ok", epoch: 8 } })
   await post("/v1/members", JSON.stringify({ voters: [0], standbys: [1], synchronous: true, epoch: 5 }))
+  await post("/v1/members", JSON.stringify({ voters: [3, 4, 5], grow: true }))
   expect(asked).toEqual([
-    { epoch: 7, voters: [0, 1, 2], standbys: [3], synchronous: false, drops_standby: false },
-    { epoch: 5, voters: [0], standbys: [1], synchronous: true, drops_standby: false },
+    { epoch: 7, voters: [0, 1, 2], standbys: [3], synchronous: false, drops_standby: false, grows: false },
+    { epoch: 5, voters: [0], standbys: [1], synchronous: true, drops_standby: false, grows: false },
+    { epoch: 7, voters: [3, 4, 5], standbys: [], synchronous: false, drops_standby: false, grows: true },
   ])
 })
 
@@ -56,6 +58,7 @@ test.each([
   ["wrong_epoch", 409],
   ["invalid", 400],
   ["not_warm", 409],
+  ["not_grown", 409],
   ["standby_missing", 409],
   ["memory_disputed", 409],
   ["unknown", 504],

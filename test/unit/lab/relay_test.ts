@@ -65,6 +65,7 @@ async function makePeer(slot: number): Promise<Peer> {
     epoch: () => 0,
     incarnation: () => 1,
     holdsState: () => true,
+    onOtherLimits: () => undefined,
     onMessage: (message) => received.push(message),
     onRead: () => undefined,
   })

@@ -33,6 +33,7 @@ const ANNOUNCEMENT: Announcement = {
   cluster_id: "a".repeat(32),
   generation: 1,
   epoch: 0,
+  size: "small",
   formed: true,
 }
 const ANSWER: AnnounceAnswer = {

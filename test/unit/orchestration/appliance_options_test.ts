@@ -13,12 +13,14 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       ports: { replica: 7400, data: 6379, api: 7443 },
       advertise: undefined,
       bind: "0.0.0.0",
+      growTo: null,
       runDirectory: "/run/mandala",
       console: "",
     },
   })
   const args = ["--node", "/a", "--replica-port", "1", "--data-port", "2", "--api-port", "0"]
   const more = ["--advertise", "10.0.0.1", "--bind", "127.0.0.1", "--run-directory", "/r", "--console", "/dev/null"]
+  more.push("--grow-to", "large")
   expect(parseApplianceOptions([...args, ...more], { MANDALA_NODE_JSON: "/b" })).toEqual({
     ok: true,
     value: {
@@ -27,6 +29,7 @@ test("what /init gives is enough; everything can be given otherwise", () => {
       ports: { replica: 1, data: 2, api: 0 },
       advertise: "10.0.0.1",
       bind: "127.0.0.1",
+      growTo: "large",
       runDirectory: "/r",
       console: "/dev/null",
     },
@@ -34,7 +37,14 @@ test("what /init gives is enough; everything can be given otherwise", () => {
 })
 
 test("what is wrong is said in one line", () => {
-  for (const args of [["--port"], ["--data-port", "70000"], ["--data-port", "1e3"], ["--bind", "::"], ["stray"]]) {
+  for (const args of [
+    ["--port"],
+    ["--data-port", "70000"],
+    ["--data-port", "1e3"],
+    ["--bind", "::"],
+    ["--grow-to", "big"],
+    ["stray"],
+  ]) {
     const parsed = parseApplianceOptions(args, {})
     expect(parsed.ok ? "ok" : parsed.error, args.join(" ")).not.toMatch(/^ok$|\n/)
   }

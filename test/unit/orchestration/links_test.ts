@@ -72,6 +72,7 @@ async function makePeer(slot: number, log: Logger = pino({ level: "silent" })): 
     epoch: () => 0,
     incarnation: () => 1,
     holdsState: () => slot === 0,
+    onOtherLimits: () => undefined,
     onMessage: (message) => received.push(copied(message)),
     onRead: () => undefined,
   })
@@ -240,6 +241,10 @@ describe("strangers", () => {
       const answer = await new Promise<Buffer>((resolve) => socket.once("data", resolve))
       expect(answer.length).toBe(16)
       expect(answer[9]).toBeGreaterThan(1)
+      if (identity.limits_fingerprint === 1) {
+        // For a machine that grows: it learns what the others have grown to.
+        expect(answer.readUInt32LE(12)).toBe(WIRE.identity.limits_fingerprint)
+      }
       await closed(socket)
     }
     expect(a.links.counters.hellos_refused).toBe(3)

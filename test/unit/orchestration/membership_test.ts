@@ -3,7 +3,14 @@ import { expect, test } from "vitest"
 import { type Change, type ChangeAnswer, Membership } from "../../../appliance/orchestration/membership.ts"
 import type { MessageOf, ReconfigureOutcome } from "../../../appliance/replication/message.ts"
 
-const WANTED: Change = { epoch: 4, voters: [0, 1, 2], standbys: [], synchronous: false, drops_standby: false }
+const WANTED: Change = {
+  epoch: 4,
+  voters: [0, 1, 2],
+  standbys: [],
+  synchronous: false,
+  drops_standby: false,
+  grows: false,
+}
 
 class Scene {
   now = 1_000
@@ -25,8 +32,8 @@ class Scene {
     retryMs: 100,
   })
 
-  async ask(): Promise<void> {
-    this.answer = await this.membership.change(WANTED)
+  async ask(wanted = WANTED): Promise<void> {
+    this.answer = await this.membership.change(wanted)
   }
 
   pass(ms: number): void {
@@ -109,4 +116,26 @@ test("one at a time", async () => {
   expect(scene.sent.at(-1)?.change).toBe(2)
   scene.reply("ok")
   await again
+})
+
+test("a machine that has grown into the epoch that it waits for has its answer, whoever sent none", async () => {
+  const voters = [3, 4, 5]
+  const members = (...slots: number[]): { slot: number }[] => slots.map((slot) => ({ slot }))
+  const scene = new Scene()
+  const asked = scene.ask({ ...WANTED, voters, grows: true })
+  scene.membership.onGrown({ epoch: 6, voters: members(3, 4, 5) })
+  scene.membership.onGrown({ epoch: 5, voters: members(3, 4, 6) })
+  scene.membership.onGrown({ epoch: 5, voters: members(3) })
+  await Promise.resolve()
+  expect(scene.answer).toBeUndefined()
+  scene.membership.onGrown({ epoch: 5, voters: members(5, 4, 3) })
+  await asked
+  expect(scene.answer).toEqual({ outcome: "ok", slot: 0, epoch: 5 })
+
+  const other = new Scene()
+  const still = other.ask()
+  other.membership.onGrown({ epoch: 5, voters: members(...WANTED.voters) })
+  other.pass(6_000)
+  await still
+  expect(other.answer?.outcome).toBe("unknown")
 })

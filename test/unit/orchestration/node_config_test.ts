@@ -57,6 +57,7 @@ describe("node.json", () => {
       slot,
       voters,
       size: "small",
+      grow_to: null,
       epoch: 0,
       boot_id: "",
       boot_count: 0,
@@ -74,6 +75,7 @@ describe("node.json", () => {
       slot: 2,
       voters: 3,
       size: "large",
+      grow_to: "huge",
       cluster_id: "c".repeat(32),
       generation: 1,
       epoch: 1,
@@ -92,6 +94,7 @@ describe("node.json", () => {
 
   test("a spare has no slot; members may be named", () => {
     expect(parsed({ slot: null })).toBe("ok")
+    expect([parsed({ grow_to: null }), parsed({ size: "small", grow_to: "large" })]).toEqual(["ok", "ok"])
     expect(parsed({ members: [{ slot: 1, machine: "m2", address: "10.0.0.12", replica_port: 7400 }] })).toBe("ok")
   })
 
@@ -108,6 +111,8 @@ describe("node.json", () => {
     expect(parsed({ voters: 2 })).toBe("voters")
     expect(parsed({ voters: "3" })).toBe("voters")
     expect(parsed({ size: "enormous" })).toBe("size")
+    expect(parsed({ size: "" })).toBe("size")
+    expect(parsed({ grow_to: "enormous" })).toBe("grow_to")
     expect(parsed({ formation_token: "f" })).toBe("formation_token")
     expect(parsed({ boot_server: "ftp://10.0.0.1" })).toBe("boot_server")
     expect(parsed({ boot_server: "http://10.0.0.1:7480/path" })).toBe("boot_server")

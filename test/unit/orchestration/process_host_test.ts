@@ -105,6 +105,7 @@ async function startNode(
       slot,
       voters: members.length,
       size: "small",
+      grow_to: null,
       formation_token: change.token ?? "f".repeat(32),
       boot_server: change.bootServer ?? "",
       members,
@@ -126,6 +127,7 @@ async function startNode(
   const sink = {
     onReply: (reply: Reply) => replies.push({ ...reply, body: reply.body.slice() }),
     tick: () => undefined,
+    onGrown: () => undefined,
   }
   const started = await host.start(sink)
   expect(started.ok).toBe(true)

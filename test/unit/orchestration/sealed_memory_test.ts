@@ -6,6 +6,7 @@ import { pino } from "pino"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { Gateway } from "../../../appliance/gateway/gateway.ts"
 import { ORCHESTRATION_LIMITS } from "../../../appliance/orchestration/limits.ts"
+import { growthBytesMin, growthShortage } from "../../../appliance/orchestration/growth.ts"
 import { ProcessHost } from "../../../appliance/orchestration/process_host.ts"
 import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
 import { AssertionError } from "../../../appliance/types/assert.ts"
@@ -28,7 +29,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 /** A host and its gateway as main.ts joins them: memory that nobody touches costs nothing, whatever the size. */
-function makeHost(size: ClusterSize): { readonly host: ProcessHost; readonly gateway: Gateway } {
+function makeHost(size: ClusterSize, growTo?: ClusterSize): { readonly host: ProcessHost; readonly gateway: Gateway } {
   const limits = limitsForSize(size)
   const host = new ProcessHost({
     config: {
@@ -42,6 +43,7 @@ function makeHost(size: ClusterSize): { readonly host: ProcessHost; readonly gat
       slot: 0,
       voters: 3,
       size,
+      grow_to: null,
       formation_token: "",
       boot_server: "",
       members: [],
@@ -53,6 +55,7 @@ function makeHost(size: ClusterSize): { readonly host: ProcessHost; readonly gat
     ports: { replica: 0, data: 0, api: 0 },
     version: "0.0.0",
     limits,
+    ...(growTo === undefined ? {} : { growTo: limitsForSize(growTo) }),
     processLimits: PROCESS_LIMITS,
     orchestrationLimits: ORCHESTRATION_LIMITS,
     runDirectory: directory,
@@ -102,9 +105,28 @@ describe("sealed memory", () => {
     expect(README).toContain(`${row} ${mib(host.memory.bytesTotal)} |`)
   })
 
+  test.each([
+    ["small", "medium"],
+    ["small", "large"],
+    ["medium", "large"],
+    ["large", "huge"],
+  ] as const)(
+    "of a machine that grows from %s to %s is as the README says, and what it must have suffices",
+    (from, to) => {
+      const { host } = makeHost(from, to)
+      const bytesMin = growthBytesMin(from, to)
+      expect(host.memory.bytesTotal).toBeLessThanOrEqual(SEALED_PART * bytesMin)
+      expect(growthShortage(from, to, bytesMin)).toBeUndefined()
+      expect(growthShortage(from, to, bytesMin - 1)).toContain(`who grows from ${from} to ${to} holds both states`)
+      const [sealed, needed] = [host.memory.bytesTotal, bytesMin].map((bytes) => Math.ceil(bytes / MIB))
+      const cells = [sealed, needed].map((mib) => `${mib?.toLocaleString("en")} MiB`)
+      expect(README).toContain(`| \`${from}\` to \`${to}\` | ${cells.join(" | ")} |`)
+    },
+  )
+
   test("nothing is allocated after it was sealed", async () => {
     const { host } = makeHost("small")
-    const started = await host.start({ onReply: () => undefined, tick: () => undefined })
+    const started = await host.start({ onReply: () => undefined, tick: () => undefined, onGrown: () => undefined })
     expect(started.ok).toBe(true)
     expect(() => host.memory.allocate("late", 1)).toThrow(AssertionError)
     host.stop()

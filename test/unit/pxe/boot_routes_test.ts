@@ -28,6 +28,7 @@ beforeEach(() => {
   formation = new Formation({
     voters: 3,
     size: "medium",
+    grow_to: "large",
     cluster_id: CLUSTER,
     formation_token: "c".repeat(32),
     started_at: clock.now - LISTEN_MS,
@@ -180,6 +181,7 @@ describe("the archive of a machine", () => {
       slot: 0,
       voters: 3,
       size: "medium",
+      grow_to: "large",
       cluster_id: CLUSTER,
       generation: 1,
       epoch: 1,

@@ -21,6 +21,7 @@ function optionsFor(interfaceName: string, force: boolean): BootServerOptions {
     dhcp: "full",
     voters: 3,
     size: "small",
+    growTo: null,
     force,
     pool: { first: "10.99.0.100", last: "10.99.0.110" },
     image: { kernel: BLOB, init: BLOB, base: BLOB, manifest: {} },

@@ -31,6 +31,7 @@ function announceOf(fields: Partial<Announce>): Announce {
     cluster_id: OURS,
     generation: 1,
     epoch: 1,
+    size: "small",
     formed: true,
     ...fields,
   }
@@ -193,7 +194,8 @@ describe("the ledger", () => {
 
 describe("the formation", () => {
   const make = (): Formation => {
-    return new Formation({ voters: 3, size: "small", cluster_id: OURS, formation_token: TOKEN, started_at: 0 })
+    const identity = { cluster_id: OURS, formation_token: TOKEN }
+    return new Formation({ voters: 3, size: "small", grow_to: "medium", ...identity, started_at: 0 })
   }
 
   test("the first three machines have the slots and keep them; the fourth is a spare", () => {
@@ -286,6 +288,51 @@ describe("the formation", () => {
     expect(formation.isFormed).toBe(false)
   })
 
+  test("a cluster that has grown is heard, from those that were outgrown too, and machines boot for it", () => {
+    const formation = make()
+    for (const machine of [A, B, C]) {
+      formation.assign(machine)
+    }
+    formation.onAnnounce(announceOf({ size: "small" }))
+    expect([formation.size, formation.growTo]).toEqual(["small", "medium"])
+    const grown = { epoch: 1, size: "medium", status: "outgrown", formed: true } as const
+    expect(formation.onAnnounce(announceOf({ ...grown, status: "recovering", formed: false, size: "huge" }))).toBe(
+      "accepted",
+    )
+    expect(formation.size).toBe("small")
+    expect(formation.onAnnounce(announceOf(grown))).toBe("accepted")
+    expect([formation.size, formation.growTo]).toEqual(["medium", null])
+    formation.onAnnounce(announceOf({ size: "small" }))
+    expect(formation.size).toBe("medium")
+  })
+
+  test("a member in a slot that no founder had keeps it; a machine that is new gets none", () => {
+    const formation = make()
+    formation.assign(A)
+    expect(formation.onAnnounce(announceOf({ machine: D, slot: 3 }))).toBe("slot_conflict")
+    formation.onAnnounce(announceOf({}))
+    expect(formation.onAnnounce(announceOf({ machine: D, slot: 3 }))).toBe("accepted")
+    expect(formation.onAnnounce(announceOf({ machine: C, slot: 3 }))).toBe("slot_conflict")
+    expect(formation.onAnnounce(announceOf({ machine: C, slot: 11 }))).toBe("slot_conflict")
+    expect([formation.slotOf(D), formation.assign(D), formation.tokenFor(D)]).toEqual([3, 3, ""])
+    expect(formation.assign(B)).toBeNull()
+  })
+
+  test("restarted, it adopts a grown cluster from a member in any slot, in that cluster's size", () => {
+    const formation = new Formation({
+      voters: 3,
+      size: "huge",
+      grow_to: null,
+      cluster_id: OURS,
+      formation_token: TOKEN,
+      started_at: 0,
+    })
+    expect(formation.onAnnounce(announceOf({ cluster_id: THEIRS, machine: D, slot: 4, size: "medium" }))).toBe(
+      "adopted",
+    )
+    expect([formation.size, formation.slotOf(D)]).toEqual(["medium", 4])
+  })
+
   test("it listens before it founds", () => {
     const formation = make()
     expect(formation.isListening(LISTEN_MS - 1)).toBe(true)
@@ -301,6 +348,10 @@ describe("an announce", () => {
   test("survives its bytes, and loses what has no name here", () => {
     const announce = announceOf({ slot: null, primary_slot: null })
     expect(decodeAnnounce(encode({ ...announce, extra: "x".repeat(100) }))).toEqual({ ok: true, value: announce })
+    expect(decodeAnnounce(encode({ ...announce, size: undefined }))).toEqual({
+      ok: true,
+      value: { ...announce, size: null },
+    })
   })
 
   test.each([
@@ -327,6 +378,7 @@ describe("an announce", () => {
     ["view", 2 ** 53],
     ["commit", "1"],
     ["primary_slot", 256],
+    ["size", "enormous"],
     ["cluster_id", "A".repeat(32)],
     ["formed", 1],
   ])("refused: %s %j", (field, value) => {
@@ -344,6 +396,7 @@ test("the archive of one machine: directories, then the file that only root may 
     slot: 0,
     voters: 3,
     size: "small",
+    grow_to: null,
     cluster_id: OURS,
     generation: 1,
     epoch: 1,

@@ -20,6 +20,7 @@ const PAIR: Configuration = {
   op: 0x1_0000_0005,
   view: 9,
   synchronous: true,
+  grown_to: 0xa1b2_c3d4,
   voters: [{ slot: 4, nonce: 0xffff_fffe }],
   standbys: [{ slot: 1, nonce: 7 }],
 }
@@ -31,7 +32,10 @@ function fault(voters: number[], standbys: number[] = [], synchronous = false): 
 describe("bytes", () => {
   test("field by field", () => {
     const hex = Buffer.from(encodeConfiguration(PAIR)).toString("hex")
-    const fields = "02000000" + "03000000" + "0500000001000000" + "09000000" + "010101" + "04feffffff" + "0107000000"
+    const fields = [
+      ...["02000000", "03000000", "0500000001000000", "09000000", "010101", "d4c3b2a1"],
+      ...["04feffffff", "0107000000"],
+    ].join("")
     const checksum = Buffer.alloc(4)
     checksum.writeUInt32LE(zlibCRC32(Buffer.from(fields, "hex")))
     expect(hex).toBe(fields + checksum.toString("hex"))
@@ -49,15 +53,15 @@ describe("bytes", () => {
   test("no bytes but a configuration's are one", () => {
     const bytes = encodeConfiguration(PAIR)
     expect(decodeConfiguration(bytes.subarray(1), SLOTS)).toBeUndefined()
-    expect(decodeConfiguration(bytes.subarray(0, 22), SLOTS)).toBeUndefined()
+    expect(decodeConfiguration(bytes.subarray(0, 26), SLOTS)).toBeUndefined()
     expect(decodeConfiguration(new Uint8Array(CONFIGURATION_BYTES_MAX + 1), SLOTS)).toBeUndefined()
     for (const [offset, value] of [
       [12 + 3, 0xff], // an op above 2^53
       [20, 2], // neither true nor false
       [21, 2], // two voters
       [22, 0], // synchronous with nobody
-      [23, SLOTS], // a slot that does not exist
-      [28, 4], // a slot named twice
+      [27, SLOTS], // a slot that does not exist
+      [32, 4], // a slot named twice
     ] as const) {
       const forged = bytes.slice()
       forged[offset] = value

@@ -1,15 +1,18 @@
 /**
- * A few production replicas in one process, a network that delivers at once and in order unless a test cuts it, and one
- * clock: for tests that ask what happens, not in which order. Plane: control.
+ * A few production replicas in one process, a network that delivers at once and in order unless a test cuts it or makes
+ * it lose and delay, and one clock: for tests that ask what happens, not in which order. Machines that have room for
+ * larger limits grow, as their host would make them, and then hear nobody of the old ones. Plane: control.
  */
 import { createHash } from "node:crypto"
 import type { Message, MessageOf } from "../../../appliance/replication/message.ts"
-import { Replica } from "../../../appliance/replication/replica.ts"
+import { Replica, type ReplicaOptions } from "../../../appliance/replication/replica.ts"
 import { allocateReplicaMemory } from "../../../appliance/replication/replica_memory.ts"
 import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
-import { createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
+import { growArena } from "../../../appliance/state_machine/growth.ts"
+import { type ArenaStateMachine, createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
 import { assert } from "../../../appliance/types/assert.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
+import { type ClusterLimits, limitsFingerprint } from "../../../appliance/types/limits.ts"
 import { PRNG } from "../../../appliance/types/prng.ts"
 import { StaticMemory } from "../../../appliance/types/static_memory.ts"
 import { encodeGet, encodeWrites } from "../../simulation/history.ts"
@@ -21,51 +24,127 @@ const TOKEN = "7".repeat(32)
 
 type Answer = MessageOf<"reply"> | MessageOf<"read_reply"> | MessageOf<"reconfigure_reply">
 
+type Machine = {
+  replica: Replica
+  options: ReplicaOptions
+  stateMachine: ArenaStateMachine
+  readonly growsTo: ClusterLimits | undefined
+}
+
+/** `limits` are the sender's; it arrives at `at`. */
+type Wire = { readonly to: number; readonly limits: ClusterLimits; readonly message: Message; readonly at: number }
+
 export class SmallCluster {
   now = 0
+  /** Of a thousand letters so many are lost, and each takes up to so long. */
+  loss = 0
+  delayMsMax = 0
+  /** False: who may grow waits for grow(). */
+  growsByItself = true
   /** What came back to any machine's gateway or operator, oldest first. */
   answers: Answer[] = []
   readonly #founders: number
-  readonly #random = new PRNG(11)
-  readonly #replicas = new Map<number, Replica>()
+  readonly #random: PRNG
+  readonly #machines = new Map<number, Machine>()
   readonly #cut = new Set<string>()
-  readonly #wires: { readonly to: number; readonly message: Message }[] = []
+  #wires: Wire[] = []
   #numbers = 0
 
-  constructor(founders: number) {
+  constructor(founders: number, seed = 11) {
     this.#founders = founders
+    this.#random = new PRNG(seed)
   }
 
   replica(slot: number): Replica {
-    const replica = this.#replicas.get(slot)
-    assert(replica !== undefined, "small cluster: no machine in that slot")
-    return replica
+    return this.#machine(slot).replica
+  }
+
+  stateMachine(slot: number): ArenaStateMachine {
+    return this.#machine(slot).stateMachine
+  }
+
+  limits(slot: number): ClusterLimits {
+    return this.#machine(slot).options.limits
+  }
+
+  slots(): number[] {
+    return [...this.#machines.keys()]
+  }
+
+  #machine(slot: number): Machine {
+    const machine = this.#machines.get(slot)
+    assert(machine !== undefined, "small cluster: no machine in that slot")
+    return machine
   }
 
   /** A blank process in `slot`; what was there before is gone. */
-  boot(slot: number, options: { readonly token?: string; readonly generation?: number } = {}): Replica {
-    const memory = new StaticMemory()
-    const bytes = arenaBytes(SIMULATED_LIMITS)
-    const limits = { limits: SIMULATED_LIMITS, processLimits: SIMULATED_PROCESS_LIMITS }
-    const replica = new Replica({
+  boot(
+    slot: number,
+    options: {
+      readonly token?: string
+      readonly generation?: number
+      readonly limits?: ClusterLimits
+      readonly growsTo?: ClusterLimits
+    } = {},
+  ): Replica {
+    const { growsTo } = options
+    const parts = this.#partsOf(options.limits ?? SIMULATED_LIMITS)
+    const replicaOptions = {
       slot,
       voters: this.#founders,
       generation: options.generation ?? 1,
       token: options.token ?? TOKEN,
-      ...limits,
-      stateMachine: createStateMachine({ limits: SIMULATED_LIMITS, arena: memory.allocate("arena", bytes) }),
-      memory: allocateReplicaMemory(memory, { ...limits }),
-      digest: (prefix, body, start, end) =>
-        createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32),
-      random: () => this.#random.u32(),
-    })
+      ...parts,
+      growsTo: growsTo === undefined ? 0 : limitsFingerprint(growsTo),
+    }
+    const replica = new Replica(replicaOptions)
     replica.tick(this.now)
-    this.#replicas.set(slot, replica)
+    this.#machines.set(slot, { replica, options: replicaOptions, stateMachine: parts.stateMachine, growsTo })
     return replica
   }
 
+  /** All that depends on the limits. */
+  #partsOf(limits: ClusterLimits): Omit<ReplicaOptions, "slot" | "voters" | "generation" | "token"> & {
+    readonly stateMachine: ArenaStateMachine
+  } {
+    const memory = new StaticMemory()
+    const processLimits = SIMULATED_PROCESS_LIMITS
+    return {
+      limits,
+      processLimits,
+      stateMachine: createStateMachine({ limits, arena: memory.allocate("arena", arenaBytes(limits)) }),
+      memory: allocateReplicaMemory(memory, { limits, processLimits }),
+      digest: (prefix, body, start, end) =>
+        createHash("sha256").update(prefix).update(body.subarray(start, end)).digest("hex").slice(0, 32),
+      random: () => this.#random.u32(),
+    }
+  }
+
+  /** As the host does it: the process goes on in the larger limits. False: it is not the time. */
+  grow(slot: number): boolean {
+    const machine = this.#machine(slot)
+    const start = machine.replica.grownStart
+    if (start === undefined || machine.growsTo === undefined) {
+      return false
+    }
+    const parts = this.#partsOf(machine.growsTo)
+    const { limits, stateMachine } = machine.options
+    const { arena, pages } = machine.stateMachine
+    assert(stateMachine === machine.stateMachine, "small cluster: a machine has one state")
+    const grown = growArena(
+      { arena, limits, pages },
+      { arena: parts.stateMachine.arena, limits: parts.limits, pages: parts.stateMachine.pages },
+    )
+    assert(grown.ok, "small cluster: what is intact grows")
+    machine.options = { ...machine.options, ...parts, token: "", growsTo: 0 }
+    machine.stateMachine = parts.stateMachine
+    machine.replica = new Replica(machine.options, start)
+    this.#drain(machine)
+    return true
+  }
+
   off(slot: number): void {
-    this.#replicas.delete(slot)
+    this.#machines.delete(slot)
   }
 
   /** Cuts or mends both directions between two machines. */
@@ -83,9 +162,12 @@ export class SmallCluster {
   run(ms: number): void {
     for (let passed = 0; passed < ms; passed += TICK_MS) {
       this.now += TICK_MS
-      for (const replica of this.#replicas.values()) {
-        replica.tick(this.now)
-        this.#drain(replica)
+      for (const [slot, machine] of this.#machines) {
+        machine.replica.tick(this.now)
+        this.#drain(machine)
+        if (this.growsByItself) {
+          this.grow(slot)
+        }
       }
       this.#deliverAll()
     }
@@ -115,6 +197,12 @@ export class SmallCluster {
     this.ask(slot, { type: "request", operation: Operation.batch, session, request, body, ...this.#from(slot) })
   }
 
+  /** As `set`, of a command that tells how often it was done. */
+  add(slot: number, session: number, request: number, key: string): void {
+    const body = encodeWrites([{ kind: "incr", key, delta: 1 }])
+    this.ask(slot, { type: "request", operation: Operation.batch, session, request, body, ...this.#from(slot) })
+  }
+
   read(slot: number, key: string): number {
     const read = this.#next()
     this.ask(slot, { type: "read", read, body: encodeGet(key), ...this.#from(slot) })
@@ -128,6 +216,7 @@ export class SmallCluster {
       readonly standbys?: readonly number[]
       readonly synchronous?: boolean
       readonly drops_standby?: boolean
+      readonly grows?: boolean
       readonly epoch_expected?: number
     },
   ): void {
@@ -139,6 +228,7 @@ export class SmallCluster {
       standbys: change.standbys ?? [],
       synchronous: change.synchronous ?? false,
       drops_standby: change.drops_standby ?? false,
+      grows: change.grows ?? false,
       ...this.#from(slot),
     })
   }
@@ -161,9 +251,9 @@ export class SmallCluster {
 
   /** Hands a message straight to a machine. */
   ask(slot: number, message: Message): void {
-    const replica = this.replica(slot)
-    replica.receive(message)
-    this.#drain(replica)
+    const machine = this.#machine(slot)
+    machine.replica.receive(message)
+    this.#drain(machine)
     this.#deliverAll()
   }
 
@@ -176,29 +266,38 @@ export class SmallCluster {
     return this.#numbers
   }
 
-  #drain(replica: Replica): void {
+  #drain({ replica, options }: Machine): void {
     for (let out = replica.takeOutgoing(); out !== undefined; out = replica.takeOutgoing()) {
       const { to, message } = out
       if (message.type === "reply" || message.type === "read_reply" || message.type === "reconfigure_reply") {
         this.answers.push("body" in message ? { ...message, body: message.body.slice() } : message)
       } else if (!this.#cut.has(`${message.from}>${to}`)) {
-        this.#wires.push({ to, message: copyOf(message) })
+        const at = this.now + (this.delayMsMax === 0 ? 0 : this.#random.below(this.delayMsMax + 1))
+        this.#wires.push({ to, limits: options.limits, message: copyOf(message), at })
       }
     }
   }
 
   #deliverAll(): void {
+    let late: Wire[] = []
     for (let count = 0; count < DELIVERIES_A_TICK_MAX; count += 1) {
       const wire = this.#wires.shift()
       if (wire === undefined) {
-        return
+        break
       }
-      const replica = this.#replicas.get(wire.to)
-      if (replica !== undefined) {
-        replica.receive(wire.message)
-        this.#drain(replica)
+      if (wire.at > this.now) {
+        late = [...late, wire]
+        continue
+      }
+      const machine = this.#machines.get(wire.to)
+      const isLost = this.loss > 0 && this.#random.chance(this.loss, 1_000)
+      // Machines of other limits have no link.
+      if (machine !== undefined && !isLost && machine.options.limits === wire.limits) {
+        machine.replica.receive(wire.message)
+        this.#drain(machine)
       }
     }
+    this.#wires = [...late, ...this.#wires]
   }
 }
 

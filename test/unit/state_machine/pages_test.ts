@@ -1,7 +1,7 @@
 /** The pages of an arena by hand: three states, a pool, and what is asserted. Plane: control. */
 import { describe, expect, test } from "vitest"
 import { arenaBytes } from "../../../appliance/state_machine/arena.ts"
-import { PAGE_DIGEST_BYTES, pageDigest } from "../../../appliance/state_machine/page_digest.ts"
+import { pageDigest } from "../../../appliance/state_machine/page_digest.ts"
 import { ArenaPages, pagesBytes } from "../../../appliance/state_machine/pages.ts"
 import { createStateMachine } from "../../../appliance/state_machine/state_machine.ts"
 import { Operation } from "../../../appliance/types/contracts.ts"
@@ -225,71 +225,6 @@ describe("an image", () => {
     }
     bench.pages.adopt()
     expect([bench.pages.isWhole, bench.frozen(2), bench.pages.scrub(COUNT)]).toEqual([true, 7, -1])
-  })
-
-  describe("of a process that has no image but that of its start", () => {
-    const zerosOf = (bench: Bench): number[] =>
-      Array.from({ length: COUNT }, (_, page) => page).filter((page) => bench.pages.isUntouched(page))
-    const begun = (): Bench => {
-      const bench = new Bench()
-      bench.write(0, 1)
-      bench.pages.begin()
-      bench.write(2, 3)
-      bench.pages.abandon()
-      return bench
-    }
-
-    test("knows the zeros that nobody wrote to, and reads all others", () => {
-      const bench = begun()
-      const others = [0, 2]
-      expect(zerosOf(bench)).toEqual(
-        Array.from({ length: COUNT }, (_, page) => page).filter((page) => !others.includes(page)),
-      )
-      bench.arena.fill(0, 2 * BYTES, 3 * BYTES)
-      expect(bench.pages.isAs(2)).toBe(true)
-      bench.flip(2)
-      expect(bench.pages.isAs(2)).toBe(false)
-    })
-
-    test("compares what it knows with the table all the same", () => {
-      const bench = begun()
-      bench.pages.table.fill(9, 3 * PAGE_DIGEST_BYTES, 4 * PAGE_DIGEST_BYTES)
-      expect([bench.pages.isAs(3), bench.pages.isAs(4)]).toEqual([false, true])
-    })
-
-    test("reads what it has copied, also when it begins again", () => {
-      const bench = begun()
-      const donor = new Bench()
-      donor.write(3, 7)
-      donor.checkpoint()
-      donor.pages.takeDigests(COUNT)
-      bench.pages.table.set(donor.pages.table)
-      expect(bench.pages.replace(3, donor.arena, 3 * BYTES)).toBe(true)
-      bench.pages.abandon()
-      expect([bench.pages.isUntouched(3), bench.pages.isAs(3)]).toEqual([false, true])
-      bench.flip(3)
-      expect(bench.pages.isAs(3)).toBe(false)
-    })
-
-    test.each([
-      ["after a checkpoint", (bench: Bench) => bench.checkpoint()],
-      ["after it copied one", (bench: Bench) => bench.pages.adopt()],
-      [
-        "after a bit flipped",
-        (bench: Bench) => {
-          bench.flip(COUNT - 1)
-          bench.pages.scrub(COUNT)
-        },
-      ],
-    ])("reads everything %s", (_, change) => {
-      const bench = new Bench()
-      bench.pages.begin()
-      change(bench)
-      bench.pages.abandon()
-      expect(zerosOf(bench)).toEqual([])
-      bench.arena.fill(9, (COUNT - 1) * BYTES)
-      expect(bench.pages.isAs(COUNT - 1)).toBe(false)
-    })
   })
 })
 

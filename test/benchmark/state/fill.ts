@@ -26,7 +26,7 @@ export async function fill(client: LinkClient, primary: number, filling: Filling
 }
 
 /** Batches of SETs of all keys in turn; undefined after the last. */
-function bodiesOf(filling: Filling, batch: number): () => Uint8Array | undefined {
+export function bodiesOf(filling: Filling, batch: number): () => Uint8Array | undefined {
   const { keys, valueBytes } = filling
   const bytes = commandBytes(filling)
   assert(batch > 0, "fill: a batch has commands")

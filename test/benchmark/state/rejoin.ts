@@ -53,7 +53,7 @@ export async function measureRejoin(run: RejoinRun): Promise<void> {
     const client = await LinkClient.connect(cluster)
     try {
       const keys = run.state.bytes / (KEY_BYTES + STATE_VALUE_BYTES)
-      await fill(client, await cluster.primary(), { keys, valueBytes: STATE_VALUE_BYTES })
+      await fill(cluster, client, { keys, valueBytes: STATE_VALUE_BYTES })
       run.progress(`${run.state.name} are written`)
       await measureIdle(cluster, run, tcp)
       await measureLoaded(cluster, client, run, tcp)

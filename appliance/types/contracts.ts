@@ -89,7 +89,10 @@ export interface StatePages {
   takeDigests(pagesMax: number): void
   /** The image's identity, over `prefix` and all digests; nothing may be pending. */
   root(digest: DigestFunction, prefix: string): Digest
-  /** Copies a page of the image into `target` from `at`, once; later perhaps not again: false when it is lost. */
+  /**
+   * Copies a page of the image into `target` from `at`, once; later perhaps not again: false when it is lost, or what
+   * was kept of it is not as its digest says.
+   */
   copyFrozen(page: number, target: Uint8Array, at: number): boolean
   /** Looks at the next pages, at most so many: the first that has changed although nobody wrote it, or -1. */
   scrub(pagesMax: number): number

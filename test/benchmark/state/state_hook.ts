@@ -18,6 +18,8 @@ export type StateReport = {
   /** The first question to a donor, and the last piece that was installed; 0 for never. */
   readonly copy_started_at: number
   readonly copy_ended_at: number
+  /** Of all threads, between the two. */
+  readonly copy_cpu_us: number
   readonly normal_at: number
   /** Images of which at least one piece was taken, and pages that came. */
   readonly images: number
@@ -41,6 +43,8 @@ export type ArenaReport = { readonly arena_bytes: number; readonly bytes_in_use:
 let firstTickAt = 0
 let copyStartedAt = 0
 let copyEndedAt = 0
+let copyStartedCPU = 0
+let copyEndedCPU = 0
 let normalAt = 0
 let images = 0
 let pagesReceived = 0
@@ -54,6 +58,11 @@ let freezes = 0
 
 function clock(): number {
   return performance.timeOrigin + performance.now()
+}
+
+function processUs(): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
 }
 
 function cpuMs(): number {
@@ -79,13 +88,14 @@ function endStep(): void {
   stepAt = -1
 }
 
-const { advance } = FrameSplitter.prototype
+const advance = Reflect.get<FrameSplitter, "advance">(FrameSplitter.prototype, "advance")
 FrameSplitter.prototype.advance = function (bytes: number): void {
   beginStep()
   advance.call(this, bytes)
 }
 
-const { tick, receive } = Replica.prototype
+const tick = Reflect.get<Replica, "tick">(Replica.prototype, "tick")
+const receive = Reflect.get<Replica, "receive">(Replica.prototype, "receive")
 Replica.prototype.tick = function (now: number): void {
   beginStep()
   if (firstTickAt === 0) {
@@ -107,10 +117,13 @@ function noteStatus(replica: Replica): void {
 
 // ---------------------------------------------------------------- copying
 
-const { start, stop, accept } = CheckpointReceiver.prototype
+const start = Reflect.get<CheckpointReceiver, "start">(CheckpointReceiver.prototype, "start")
+const stop = Reflect.get<CheckpointReceiver, "stop">(CheckpointReceiver.prototype, "stop")
+const accept = Reflect.get<CheckpointReceiver, "accept">(CheckpointReceiver.prototype, "accept")
 CheckpointReceiver.prototype.start = function (options): void {
   if (copyStartedAt === 0) {
     copyStartedAt = clock()
+    copyStartedCPU = processUs()
   }
   start.call(this, options)
 }
@@ -124,13 +137,17 @@ CheckpointReceiver.prototype.accept = function (message, now): boolean {
 CheckpointReceiver.prototype.stop = function (): void {
   if (this.isComplete) {
     copyEndedAt = clock()
+    copyEndedCPU = processUs()
   }
   stop.call(this)
 }
 
 // ---------------------------------------------------------------- checkpoints
 
-const { takeDigests, root, freeze, scrub } = ArenaPages.prototype
+const takeDigests = Reflect.get<ArenaPages, "takeDigests">(ArenaPages.prototype, "takeDigests")
+const root = Reflect.get<ArenaPages, "root">(ArenaPages.prototype, "root")
+const freeze = Reflect.get<ArenaPages, "freeze">(ArenaPages.prototype, "freeze")
+const scrub = Reflect.get<ArenaPages, "scrub">(ArenaPages.prototype, "scrub")
 ArenaPages.prototype.takeDigests = function (pagesMax): void {
   const since = performance.now()
   takeDigests.call(this, pagesMax)
@@ -155,7 +172,7 @@ ArenaPages.prototype.scrub = function (pagesMax): number {
   return page
 }
 
-const { allocate } = StaticMemory.prototype
+const allocate = Reflect.get<StaticMemory, "allocate">(StaticMemory.prototype, "allocate")
 StaticMemory.prototype.allocate = function (name, bytes) {
   const buffer = allocate.call(this, name, bytes)
   if (name === "arena") {
@@ -172,6 +189,7 @@ function stateReport(): StateReport {
     first_tick_at: firstTickAt,
     copy_started_at: copyStartedAt,
     copy_ended_at: copyEndedAt,
+    copy_cpu_us: copyEndedCPU - copyStartedCPU,
     normal_at: normalAt,
     images,
     pages_received: pagesReceived,

@@ -464,6 +464,34 @@ test("one of two whose roots differ makes no majority of itself and of a third t
   expect(new Set([0, 1, 2].map((slot) => fleet.process(slot).digest())).size).toBe(1)
 })
 
+test("a dispute ends with the next checkpoint, when the third machine has no word on this one", () => {
+  const process = { ...CHECKPOINTS_SOON.process, checkpoint_ms: 10_000 }
+  const fleet = new Fleet({ voters: 3, machines: 3, limits: { ...CHECKPOINTS_SOON, process } })
+  const cut = new Set([2])
+  let isUnsaid = false
+  fleet.loses = ({ from, to, message }) => {
+    return cut.has(from) || cut.has(to) || (isUnsaid && message.type === "checkpoint_ok")
+  }
+  fleet.write(20)
+  fleet.run(200)
+  fleet.write(1)
+  fleet.flip(1, SPARE_BYTE)
+  isUnsaid = true
+  fleet.checkpoint(0)
+  fleet.write(1)
+  // 1 is cut off before it has said its root, and 2 copies the state of 0 as it is by now.
+  cut.clear()
+  cut.add(1)
+  expect(fleet.run(5_000, () => fleet.replica(2).counters.checkpoints_received > 0)).toBe(true)
+  expect(fleet.replica(0).counters.checkpoints_local).toBeGreaterThan(0)
+  cut.clear()
+  isUnsaid = false
+  expect(fleet.run(1_000, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  expect(fleet.run(20_000, () => fleet.replica(1).counters.memory_faults === 1 && fleet.isWell())).toBe(true)
+  fleet.write(4)
+  expect([0, 2].map((slot) => fleet.replica(slot).counters.memory_faults)).toEqual([0, 0])
+})
+
 test("a donor's pool is wrong: it makes another image, though nobody else can", () => {
   const fleet = new Fleet({ voters: 3, machines: 3 })
   let isCut = true

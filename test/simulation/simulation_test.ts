@@ -68,6 +68,14 @@ const REGRESSIONS: readonly { readonly seed: number; readonly mode: Mode; readon
   { seed: 3859, mode: "swarm", found: "five founders that three spare machines kept from founding" },
 ]
 
+/** The same with flipped bits. */
+const MEMORY_REGRESSIONS: readonly { readonly seed: number; readonly mode: Mode; readonly found: string }[] = [
+  { seed: 367, mode: "swarm", found: "a donor behind a bad link, of which no image was ever had whole" },
+  { seed: 575, mode: "swarm", found: "a blank machine that copied while two others were between views" },
+  { seed: 1119, mode: "hold_back", found: "a dispute that ended with the next checkpoint, which nobody committed" },
+  { seed: 1612, mode: "swarm", found: "a donor whose digests had flipped, and no other" },
+]
+
 async function run(mode: Mode): Promise<Report> {
   const count = SEEDS[mode]
   const results = await runSeeds({ first: 1, last: count, mode, jobs: JOBS_DEFAULT })
@@ -105,6 +113,16 @@ describe("simulation", () => {
   test.each(REGRESSIONS)("$mode seed $seed, which found $found", { timeout: TIMEOUT_MS }, ({ seed, mode }) => {
     expect(simulate({ seed, mode }).failure).toBeUndefined()
   })
+
+  test.each(MEMORY_REGRESSIONS)(
+    "$mode seed $seed with flipped bits, which found $found",
+    { timeout: TIMEOUT_MS },
+    (given) => {
+      const { memory, failure } = simulate({ ...given, memoryFaults: true })
+      expect(failure).toBeUndefined()
+      expect(memory?.flips).toBeGreaterThan(0)
+    },
+  )
 
   test("a cut prefix is the same run up to the cut", { timeout: TIMEOUT_MS }, () => {
     const lines = (eventsMax: number | undefined): string[] => {

@@ -20,10 +20,12 @@ export const STATE_CASES: readonly StateCase[] = [
 export const KEY_BYTES = 16
 /** A kilobyte a key, so that the largest state takes seconds to write and not minutes. */
 export const STATE_VALUE_BYTES = 1_008
-/** One request's SETs are at most so many bytes; the limit of a batch is 1 MiB. */
-export const FILL_BATCH_BYTES = 512 * 1024
+/** Bytes of one request's SETs, at most: so few that no machine is busy with them for long, and is taken for dead. */
+export const FILL_BATCH_BYTES = 128 * 1024
 export const FILL_SESSIONS = 8
 export const FILL_SECONDS_MAX = 300
+/** Each ends with a view change, since the machine is busy with other things. */
+export const FILL_ATTEMPTS_MAX = 8
 
 /** The load beside a copy: as `link 16 x 32` of bench:replication, at half of what that does. */
 export const LOAD_SESSIONS = 16

@@ -71,7 +71,7 @@ async function measureOurs(run: MemoryRun, keys: number): Promise<Used> {
     const client = await LinkClient.connect(cluster)
     try {
       const before = { used: await arenaInUse(cluster), resident: cluster.residentBytes(0) }
-      await fill(client, 0, { keys, valueBytes: FILLED_VALUE_BYTES })
+      await fill(cluster, client, { keys, valueBytes: FILLED_VALUE_BYTES })
       const used = (await arenaInUse(cluster)) - before.used
       return { used, resident: cluster.residentBytes(0) - before.resident }
     } finally {

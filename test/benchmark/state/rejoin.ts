@@ -22,6 +22,7 @@ import {
 } from "./limits.ts"
 import type { StateReport } from "./state_hook.ts"
 import { measureTCP } from "./tcp.ts"
+import type { TCPReport } from "./tcp_program.ts"
 
 export const STATE_HOOK = "test/benchmark/state/state_hook.ts"
 
@@ -32,6 +33,7 @@ const P99_RATIO_MAX = 2
 /** The load goes on for so long with one machine less before the blank one starts. */
 const AWAY_MS = 1_000
 const ANSWERS_MAX = 4_000_000
+const MIB = 1024 * 1024
 
 export type RejoinRun = {
   readonly checkout: string
@@ -44,13 +46,14 @@ export type RejoinRun = {
 
 export async function measureRejoin(run: RejoinRun): Promise<void> {
   const tcp = await measureTCP()
-  run.figures.add("tcp", "MB/s", tcp / 1e6)
+  run.figures.add("tcp", "MB/s", tcp.bytes_per_second / 1e6)
+  run.figures.add("tcp: the reader's processor time a MiB", "us", tcp.reader_us_per_mib)
   const cluster = await Cluster.start(run.checkout, { size: run.state.size, hooks: [STATE_HOOK] })
   try {
     const client = await LinkClient.connect(cluster)
     try {
       const keys = run.state.bytes / (KEY_BYTES + STATE_VALUE_BYTES)
-      await fill(client, await cluster.primary(), { keys, valueBytes: STATE_VALUE_BYTES })
+      await fill(cluster, client, { keys, valueBytes: STATE_VALUE_BYTES })
       run.progress(`${run.state.name} are written`)
       await measureIdle(cluster, run, tcp)
       await measureLoaded(cluster, client, run, tcp)
@@ -62,7 +65,7 @@ export async function measureRejoin(run: RejoinRun): Promise<void> {
   }
 }
 
-async function measureIdle(cluster: Cluster, run: RejoinRun, tcp: number): Promise<void> {
+async function measureIdle(cluster: Cluster, run: RejoinRun, tcp: TCPReport): Promise<void> {
   await untilCertified(cluster)
   const primary = await cluster.primary()
   const victim = (primary + 1) % VOTERS
@@ -75,7 +78,7 @@ async function measureIdle(cluster: Cluster, run: RejoinRun, tcp: number): Promi
   await addPauses(cluster, run, name, victim)
 }
 
-async function measureLoaded(cluster: Cluster, client: LinkClient, run: RejoinRun, tcp: number): Promise<void> {
+async function measureLoaded(cluster: Cluster, client: LinkClient, run: RejoinRun, tcp: TCPReport): Promise<void> {
   const { figures, seconds } = run
   const name = `${run.label}rejoin ${run.state.name} half load`
   const primary = await cluster.primary()
@@ -133,14 +136,16 @@ function addCopy(
   run: RejoinRun,
   name: string,
   report: StateReport,
-  tcp: number,
+  tcp: TCPReport,
   target?: { readonly at_least: number },
 ): void {
   const { figures } = run
   const seconds = (report.copy_ended_at - report.copy_started_at) / 1_000
-  const rate = (report.pages_received * PAGE_BYTES) / seconds
+  const bytes = report.pages_received * PAGE_BYTES
+  const rate = bytes / seconds
   figures.add(name, "MB/s", rate / 1e6)
-  figures.add(`${name}: of tcp`, "share", rate / tcp, target)
+  figures.add(`${name}: of tcp`, "share", rate / tcp.bytes_per_second, target)
+  figures.add(`${name}: the copier's processor time a MiB`, "us", (report.copy_cpu_us * MIB) / bytes)
   figures.add(`${name}: copied in`, "s", seconds)
   figures.add(`${name}: start of the process to the first question`, "s", sinceStart(report, report.copy_started_at))
   figures.add(`${name}: start of the process to member`, "s", sinceStart(report, report.normal_at), {

@@ -18,6 +18,8 @@ export type StateReport = {
   /** The first question to a donor, and the last piece that was installed; 0 for never. */
   readonly copy_started_at: number
   readonly copy_ended_at: number
+  /** Of all threads, between the two. */
+  readonly copy_cpu_us: number
   readonly normal_at: number
   /** Images of which at least one piece was taken, and pages that came. */
   readonly images: number
@@ -41,6 +43,8 @@ export type ArenaReport = { readonly arena_bytes: number; readonly bytes_in_use:
 let firstTickAt = 0
 let copyStartedAt = 0
 let copyEndedAt = 0
+let copyStartedCPU = 0
+let copyEndedCPU = 0
 let normalAt = 0
 let images = 0
 let pagesReceived = 0
@@ -54,6 +58,11 @@ let freezes = 0
 
 function clock(): number {
   return performance.timeOrigin + performance.now()
+}
+
+function processUs(): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
 }
 
 function cpuMs(): number {
@@ -114,6 +123,7 @@ const accept = Reflect.get<CheckpointReceiver, "accept">(CheckpointReceiver.prot
 CheckpointReceiver.prototype.start = function (options): void {
   if (copyStartedAt === 0) {
     copyStartedAt = clock()
+    copyStartedCPU = processUs()
   }
   start.call(this, options)
 }
@@ -127,6 +137,7 @@ CheckpointReceiver.prototype.accept = function (message, now): boolean {
 CheckpointReceiver.prototype.stop = function (): void {
   if (this.isComplete) {
     copyEndedAt = clock()
+    copyEndedCPU = processUs()
   }
   stop.call(this)
 }
@@ -178,6 +189,7 @@ function stateReport(): StateReport {
     first_tick_at: firstTickAt,
     copy_started_at: copyStartedAt,
     copy_ended_at: copyEndedAt,
+    copy_cpu_us: copyEndedCPU - copyStartedCPU,
     normal_at: normalAt,
     images,
     pages_received: pagesReceived,

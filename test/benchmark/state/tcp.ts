@@ -3,13 +3,14 @@ import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { assert } from "../../../appliance/types/assert.ts"
 import { PROGRAM_SECONDS_MAX } from "./limits.ts"
+import type { TCPReport } from "./tcp_program.ts"
 
 const PROGRAM = join(import.meta.dirname, "tcp_program.ts")
 const execute = promisify(execFile)
 
-/** Bytes a second. */
-export async function measureTCP(): Promise<number> {
+export async function measureTCP(): Promise<TCPReport> {
   const sender = spawn(process.execPath, [PROGRAM], { stdio: ["ignore", "pipe", "inherit"] })
   try {
     // Proof: a stream that was given no encoding brings Buffers.
@@ -17,11 +18,10 @@ export async function measureTCP(): Promise<number> {
     const { stdout } = await execute(process.execPath, [PROGRAM, port.toString().trim()], {
       timeout: PROGRAM_SECONDS_MAX * 1_000,
     })
-    const rate = Number(stdout)
-    if (!(rate > 0)) {
-      throw new Error("nothing came over TCP")
-    }
-    return rate
+    // Proof: tcp_program.ts prints one TCPReport and nothing else.
+    const report = JSON.parse(stdout) as TCPReport
+    assert(report.bytes_per_second > 0, "tcp: something was read")
+    return report
   } finally {
     sender.kill("SIGKILL")
   }

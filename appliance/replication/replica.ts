@@ -2175,7 +2175,6 @@ export class Replica {
     // Who copies the last one gets on faster if there is no next as long as the ring allows.
     const patience = this.#isReadElsewhere || this.#isBeingRead() ? 2 : 1
     const isFull =
-      !this.#ringHasRoom() ||
       ops >= patience * this.#limits.checkpoint_ops ||
       this.log.bytesSince(since) >= patience * this.#limits.checkpoint_bytes
     const isWanted = this.#isReadElsewhere || !this.#machine.pages.isWhole

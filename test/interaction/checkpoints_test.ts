@@ -123,52 +123,6 @@ scenario({
 
 scenario({
   ...SMALL,
-  name: "rule_21_ring_while_copied",
-  title: "Rule 21: a ring that is full makes a checkpoint fall due, even while a machine copies the last one",
-  prose: `Whoever copies an image gets on faster if no next one is made, so a primary is twice as patient meanwhile. Its
-    patience ends with its ring: nobody's copying may hold the clients up.`,
-  play: (script) => {
-    const a = script.client("a")
-    flipBeforeCheckpoint(script, a)
-    script.timeout(0, "checkpoint_ok")
-    script.timeout(1, "checkpoint_ok")
-    script.timeout(2, "checkpoint_ok")
-    script.deliver("checkpoint_ok 0→1,2")
-    script.deliver("checkpoint_ok 1→0,2")
-    script.say("2 is convicted, and copies from 1.")
-    script.expect(2, "state_transfer v0 op6 c6 torn certified op5")
-    script.deliver("get_checkpoint 2→1")
-    script.dropRest()
-    script.briefly("three more writes, and the next checkpoint (op10), by which 0 hears that 1 is copied from", () => {
-      for (let write = 1; write <= 3; write += 1) {
-        a.set("x", String(write), 0)
-        script.settle([0, 1], "checkpoint_ok *→*")
-        script.expectAnswer(a, "ok")
-      }
-      script.timeout(0, "commit")
-      script.settle([0, 1], "checkpoint_ok *→*")
-      script.timeout(0, "checkpoint_ok")
-      script.timeout(1, "checkpoint_ok")
-      script.settle([0, 1])
-      script.expectCertified(0, 10)
-    })
-    script.say("2 isn't waited for any more: 0 has not heard of it for too long.")
-    script.wait(0, 700)
-    script.briefly("seven more writes", () => {
-      for (let write = 1; write <= 7; write += 1) {
-        a.set("y", String(write), 0)
-        script.settle([0, 1], "checkpoint_ok *→*")
-        script.expectAnswer(a, "ok")
-      }
-      script.dropRest()
-    })
-    script.say("No checkpoint is due by number yet, but nothing would fit any more: op18 is one.")
-    script.show(0)
-  },
-})
-
-scenario({
-  ...SMALL,
   name: "rule_22b_minority_root",
   title: "Rule 22b: whose root is another than the certified one copies what differs, and applies its log again",
   prose: `A bit flips in 2, in a page that has changed since the last checkpoint: there is no digest of it yet that

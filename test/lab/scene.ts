@@ -271,18 +271,17 @@ class Scene {
     }
     const { kind, page, table } = fault
     const repairedMs = Date.now() - flippedAt
+    const foundMs = found.ms ?? repairedMs
     this.#report.memory_fault = {
       machine: machine.name,
       places,
       kind,
       page,
       table,
-      found_ms: found.ms ?? repairedMs,
+      found_ms: foundMs,
       repaired_ms: repairedMs,
     }
-    this.#say(
-      `       found in page ${page} (${table}) after ${seconds(found.ms ?? repairedMs)}, sound after ${seconds(repairedMs)}`,
-    )
+    this.#say(`       found in page ${page} (${table}) after ${seconds(foundMs)}, sound after ${seconds(repairedMs)}`)
     return this.#verify(address)
   }
 

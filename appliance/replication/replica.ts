@@ -2172,7 +2172,7 @@ export class Replica {
     if (ops === 0 || (this.certifiedOp < since && ageMs < this.#process.transfer_silent_ms)) {
       return false
     }
-    // Who copies the last one gets on faster if there is no next as long as the ring allows.
+    // Who copies the last one gets on faster if there is no next for a while; the ring of each size has the room.
     const patience = this.#isReadElsewhere || this.#isBeingRead() ? 2 : 1
     const isFull =
       ops >= patience * this.#limits.checkpoint_ops ||

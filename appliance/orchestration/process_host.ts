@@ -197,7 +197,8 @@ export class ProcessHost {
     }
     this.#stateMachine = createStateMachine({
       limits,
-      arena: this.memory.allocate("arena", arenaBytes(limits)),
+      // Touched now: the kernel promises more than it has, and finding each page while a state is copied costs half of that.
+      arena: this.memory.allocate("arena", arenaBytes(limits)).fill(0),
       notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
       pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),
     })

@@ -35,6 +35,7 @@ import { StaticMemory } from "../types/static_memory.ts"
 import { AddressBook } from "./address_book.ts"
 import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.ts"
 import { CheckpointWatch } from "./checkpoint_watch.ts"
+import { CopyThrottle } from "./copy_throttle.ts"
 import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
 import { Growth, memoryBeforeGrowth } from "./growth.ts"
@@ -132,6 +133,7 @@ export class ProcessHost {
   readonly #quorum: QuorumWatch
   readonly #checkpoints: CheckpointWatch
   readonly #memoryWatch: MemoryWatch
+  readonly #throttle: CopyThrottle
   readonly #membership: Membership
   readonly #wire: WireOptions
   #wallClockAt = Number.NEGATIVE_INFINITY
@@ -190,6 +192,12 @@ export class ProcessHost {
       overdueMs: orchestrationLimits.checkpoint_overdue_ms,
       fullMs: orchestrationLimits.checkpoint_full_ms,
       log: options.log,
+    })
+    this.#throttle = new CopyThrottle({
+      asksMax: limits.slots_max * processLimits.chunks_in_flight_max,
+      piecesPerTick: orchestrationLimits.copy_pieces_busy,
+      busyOps: orchestrationLimits.copy_busy_ops,
+      windowMs: orchestrationLimits.copy_window_ms,
     })
     this.#book = new AddressBook(limits.slots_max)
     for (const member of config.members) {
@@ -601,6 +609,7 @@ export class ProcessHost {
     this.#now = monotonicMs()
     this.replica.tick(this.#clock.advance(this.#now))
     this.#pump()
+    this.#giveWhatWaits()
     this.links.tick(this.#now)
     this.#quorum.observe(this.#now, {
       voters: this.replica.voters,
@@ -753,8 +762,19 @@ export class ProcessHost {
       this.#membership.onReply(message)
       return
     }
+    if (message.type === "get_checkpoint" && !this.#throttle.admits(message)) {
+      return
+    }
     this.replica.receive(message)
     this.#pump()
+  }
+
+  #giveWhatWaits(): void {
+    this.#throttle.tick(this.#now, this.replica.commit)
+    for (let ask = this.#throttle.take(); ask !== undefined; ask = this.#throttle.take()) {
+      this.replica.receive(ask)
+      this.#pump()
+    }
   }
 
   /**

@@ -258,8 +258,7 @@ export class CheckpointReceiver {
     const pages = Math.min(this.#shape.windowPages, count - first)
     const wanted = { mask_low: this.#wanted[2 * window] ?? 0, mask_high: this.#wanted[2 * window + 1] ?? 0 }
     // A blank machine wants all of it: one copy instead of one for each page.
-    const isWhole =
-      isWholeWindow(message, pages) && isWholeWindow(wanted, pages) && body.length === pages * pageBytes
+    const isWhole = isWholeWindow(message, pages) && isWholeWindow(wanted, pages) && body.length === pages * pageBytes
     if (isWhole) {
       this.#pages.overwrite(first, body)
     }

@@ -269,7 +269,8 @@ function tokenBytes(token: string): number {
  */
 function checksumEnd(bytes: Uint8Array, start: number, end: number): number {
   const fields = start + FRAME_HEADER_BYTES + VECTOR_ENTRY_BYTES * (bytes[start + 15] ?? 0)
-  const isPages = bytes[start + 13] === TYPE_CODES.checkpoint_chunk && bytes[fields + CHUNK_PART_AT] === PART_CODES.pages
+  const isPages =
+    bytes[start + 13] === TYPE_CODES.checkpoint_chunk && bytes[fields + CHUNK_PART_AT] === PART_CODES.pages
   return isPages ? Math.min(end, fields + CHUNK_FIELDS_BYTES) : end
 }
 

@@ -213,7 +213,8 @@ export class ProcessHost {
     }
     this.#stateMachine = createStateMachine({
       limits,
-      // Touched now: the kernel promises more than it has, and finding each page while a state is copied costs half of that.
+      // Touched now: the kernel promises more than it has, and to find a page when a state is copied into it costs as
+      // much as all the rest of copying it.
       arena: this.memory.allocate("arena", arenaBytes(limits)).fill(0),
       notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
       pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),

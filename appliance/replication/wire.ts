@@ -263,9 +263,9 @@ function tokenBytes(token: string): number {
 }
 
 /**
- * Where in the frame `bytes[start, end)` what the checksum covers ends. Pages are judged one by one, by the digests that
- * their checkpoint's root covers, wherever their bytes went wrong: a checksum over them all would find nothing more, and
- * is a third of what copying a checkpoint costs.
+ * Where in the frame `bytes[start, end)` what the checksum covers ends. Pages are judged one by one, by the digests
+ * that their checkpoint's root covers, wherever their bytes went wrong: a checksum over them all would find nothing
+ * more, and is a third of what copying a checkpoint costs.
  */
 function checksumEnd(bytes: Uint8Array, start: number, end: number): number {
   const fields = start + FRAME_HEADER_BYTES + VECTOR_ENTRY_BYTES * (bytes[start + 15] ?? 0)

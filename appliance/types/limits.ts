@@ -207,7 +207,7 @@ export const PROCESS_LIMITS: ProcessLimits = {
   reads_queue_bytes: 8 * MIB,
   outbox_max: 4_096,
   log_entries_max: 256,
-  chunks_in_flight_max: 16,
+  chunks_in_flight_max: 8,
 }
 
 export function assertProcessLimits(limits: ProcessLimits): void {

@@ -27,7 +27,7 @@ export const PHASE_SECONDS_MAX = {
   property: 300,
   interaction: 120,
   exhaustive: 480,
-  mutation: 300,
+  mutation: 480,
   simulation: 480,
   processes: 240,
   chaos: 240,

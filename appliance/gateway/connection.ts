@@ -5,7 +5,13 @@
 import { assert } from "../types/assert.ts"
 import type { Owner } from "./batch.ts"
 import type { LoginState } from "./resp_access.ts"
-import { CONNECTION_OUT_BYTES_MAX, CONNECTION_OUT_PAUSE_BYTES, CONNECTION_OUT_STALLED_MS } from "./limits.ts"
+import {
+  CONNECTION_COMMAND_MS,
+  CONNECTION_LOGIN_MS,
+  CONNECTION_OUT_BYTES_MAX,
+  CONNECTION_OUT_PAUSE_BYTES,
+  CONNECTION_OUT_STALLED_MS,
+} from "./limits.ts"
 import { ParseStatus, RequestParser } from "./resp/parser.ts"
 import { type ReplyDrain, ReplyWriter } from "./resp/reply_writer.ts"
 import type { Session } from "./session.ts"
@@ -76,6 +82,12 @@ export class Connection implements Owner, ReplyDrain {
   #hasCommand = false
   #pendingBytes = 0
   #progressAt = 0
+  /** Commands of this client, the one that was amid at the last look, and since when. */
+  #commands = 0
+  #amidCommand = -1
+  #amidAt = 0
+  /** Since when it was seen to owe the password; -1: it does not. */
+  #owesLoginAt = -1
 
   constructor(options: { readonly host: ConnectionHost; readonly input: Buffer; readonly output: Buffer }) {
     this.#host = options.host
@@ -116,6 +128,9 @@ export class Connection implements Owner, ReplyDrain {
     this.#isPaused = false
     this.#hasCommand = false
     this.#pendingBytes = 0
+    this.#commands = 0
+    this.#amidCommand = -1
+    this.#owesLoginAt = -1
   }
 
   // ---------------------------------------------------------------- in
@@ -179,6 +194,7 @@ export class Connection implements Owner, ReplyDrain {
         return false
       }
       this.#hasCommand = false
+      this.#commands += 1
       if (this.#isClosing || !this.#isOpen) {
         return true
       }
@@ -250,19 +266,47 @@ export class Connection implements Owner, ReplyDrain {
     }
   }
 
-  /** Disconnects a client that reads nothing of what waits for it. */
-  checkProgress(now: number): void {
+  /** Disconnects a client that reads nothing of what waits for it, that drips, or that never says who it is. */
+  checkProgress(now: number, isLoggedIn: boolean): void {
     const sink = this.#sink
     if (!this.#isOpen || sink === undefined) {
       return
     }
-    const pending = sink.pendingBytes()
+    if (this.#isStalled(now, sink.pendingBytes()) || this.#isDripping(now) || this.#isNobody(now, isLoggedIn)) {
+      this.#disconnectSlow()
+    }
+  }
+
+  #isStalled(now: number, pending: number): boolean {
     if (pending === 0 || pending !== this.#pendingBytes) {
       this.#pendingBytes = pending
       this.#progressAt = now
-    } else if (now - this.#progressAt >= CONNECTION_OUT_STALLED_MS) {
-      this.#disconnectSlow()
     }
+    return now - this.#progressAt >= CONNECTION_OUT_STALLED_MS
+  }
+
+  /** Not while it is this machine that lets it wait. */
+  #isDripping(now: number): boolean {
+    if (this.#isPaused || this.#hasCommand || !this.parser.isAmid) {
+      this.#amidCommand = -1
+      return false
+    }
+    if (this.#amidCommand !== this.#commands) {
+      this.#amidCommand = this.#commands
+      this.#amidAt = now
+    }
+    return now - this.#amidAt >= CONNECTION_COMMAND_MS
+  }
+
+  #isNobody(now: number, isLoggedIn: boolean): boolean {
+    if (isLoggedIn) {
+      this.#owesLoginAt = -1
+      return false
+    }
+    if (this.#owesLoginAt < 0) {
+      this.#owesLoginAt = now
+    }
+    return now - this.#owesLoginAt >= CONNECTION_LOGIN_MS
   }
 
   #disconnectSlow(): void {

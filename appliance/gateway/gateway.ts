@@ -189,7 +189,7 @@ export class Gateway implements ConnectionHost {
     if (nowMs - this.#checkedAt >= CONNECTIONS_CHECK_MS) {
       this.#checkedAt = nowMs
       for (const connection of this.#connections) {
-        connection.checkProgress(nowMs)
+        connection.checkProgress(nowMs, this.access.isAllowed(connection.login))
       }
     }
     this.#updateAccess(nowMs)

@@ -34,7 +34,11 @@ export const CONNECTION_OUT_PAUSE_BYTES = 1 * MIB
 /** Beyond this, or when nothing was read for so long, a slow client is disconnected. */
 export const CONNECTION_OUT_BYTES_MAX = 4 * MIB
 export const CONNECTION_OUT_STALLED_MS = 30_000
-/** How often connections are looked at for that. */
+/** A command takes no longer than this from its first byte to its last: nobody holds a place by dripping. */
+export const CONNECTION_COMMAND_MS = 30_000
+/** Where a password is set, a connection gives it within this time. */
+export const CONNECTION_LOGIN_MS = 10_000
+/** How often connections are looked at for those. */
 export const CONNECTIONS_CHECK_MS = 1_000
 export const CONNECTION_KEEPALIVE_MS = 60_000
 /** How long a connection that said its last word waits for the other side to close. */

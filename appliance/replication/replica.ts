@@ -2118,7 +2118,12 @@ export class Replica {
   }
 
   #onCheckpointChunk(message: MessageOf<"checkpoint_chunk">): void {
-    if (this.#receiver.accept(message, this.#now)) {
+    const { chunks_in_flight_max: inFlightMax, retry_ms: retryMs } = this.#process
+    if (!this.#receiver.accept(message, this.#now)) {
+      return
+    }
+    // Several at once: each way one write and one wake-up for all of them.
+    if (this.#receiver.isComplete || this.#receiver.inFlight({ now: this.#now, retryMs }) <= inFlightMax / 2) {
       this.#askPieces()
     }
   }
@@ -2216,7 +2221,7 @@ export class Replica {
     if (ops === 0 || (this.certifiedOp < since && ageMs < this.#process.transfer_silent_ms)) {
       return false
     }
-    // Who copies the last one gets on faster if there is no next as long as the ring allows.
+    // Who copies the last one gets on faster if there is no next for a while; the ring of each size has the room.
     const patience = this.#isReadElsewhere || this.#isBeingRead() ? 2 : 1
     const isFull =
       ops >= patience * this.#limits.checkpoint_ops ||

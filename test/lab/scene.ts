@@ -2,6 +2,7 @@
  * The scene: three machines without disks boot from the network, hold values, lose their primary, get it back, lose
  * another, and have every acknowledged value still. What happened is the report. Plane: control.
  */
+import type { MemoryFaultReport as FoundFault } from "../../appliance/orchestration/memory_watch.ts"
 import { cpus, release, totalmem } from "node:os"
 import { err, ok, type Result } from "../../appliance/types/result.ts"
 import { type LabError, labError } from "./host.ts"
@@ -279,10 +280,17 @@ class Scene {
       const text = `${counts.acknowledged} of ${LARGE_VALUES} large values were acknowledged`
       return err(labError("fill", `only ${text}`))
     }
-    const status = await this.#options.operator.status(second)
+    let arenaBytes = 0
+    const told = await this.#waitFor("a machine says how large its arena is", SETTLE_MS, async () => {
+      arenaBytes = (await this.#options.operator.status(second))?.arena.bytes ?? 0
+      return arenaBytes > 0
+    })
+    if (!told.ok) {
+      return told
+    }
     const valuesBytes = LARGE_VALUES * LARGE_VALUE_BYTES
-    this.#report.state = { arena_bytes: status?.arena.bytes ?? 0, values_bytes: valuesBytes }
-    this.#say(`       ${mebibytes(valuesBytes)} of values in an arena of ${mebibytes(status?.arena.bytes ?? 0)}`)
+    this.#report.state = { arena_bytes: arenaBytes, values_bytes: valuesBytes }
+    this.#say(`       ${mebibytes(valuesBytes)} of values in an arena of ${mebibytes(arenaBytes)}`)
     return this.#verify(second)
   }
 
@@ -298,33 +306,33 @@ class Scene {
       return err(labError("flip", `the oldest value is not in the memory of ${machine.name}`))
     }
     this.#say(`flipped a bit of the oldest value in the memory of ${machine.name} (${machine.kind}), ${places} times`)
-    let foundMs: number | undefined
+    const found: { ms: number | undefined; fault: FoundFault | null } = { ms: undefined, fault: null }
     const repaired = await this.#waitFor(`${machine.name} finds it and copies the page`, REPAIR_MS, async () => {
       const status = await this.#options.operator.status(address)
       if (status === undefined || status.memory.faults === 0) {
         return false
       }
-      foundMs ??= Date.now() - flippedAt
+      found.ms ??= Date.now() - flippedAt
+      found.fault = status.memory.last_fault
       return status.machine.status === "normal" && !status.checkpoint.is_torn
     })
-    const fault = (await this.#options.operator.status(address))?.memory.last_fault ?? null
+    const { fault } = found
     if (!repaired.ok || fault === null) {
       return repaired.ok ? err(labError("flip", "the machine does not say what it found")) : repaired
     }
     const { kind, page, table } = fault
     const repairedMs = Date.now() - flippedAt
+    const foundMs = found.ms ?? repairedMs
     this.#report.memory_fault = {
       machine: machine.name,
       places,
       kind,
       page,
       table,
-      found_ms: foundMs ?? repairedMs,
+      found_ms: foundMs,
       repaired_ms: repairedMs,
     }
-    this.#say(
-      `       found in page ${page} (${table}) after ${seconds(foundMs ?? 0)}, sound after ${seconds(repairedMs)}`,
-    )
+    this.#say(`       found in page ${page} (${table}) after ${seconds(foundMs)}, sound after ${seconds(repairedMs)}`)
     return this.#verify(address)
   }
 

@@ -124,6 +124,8 @@ async function expectRefused(refused: {
   for (let time = 1; time <= TIMES; time += 1) {
     await send()
     await until(async () => (await counted(counter, kind)) >= before + time, `${kind} is counted`)
+    // What was counted in a message's event is logged by the tick after it, and then goes through a pipe.
+    await until(() => Promise.resolve(linesOf(line) > 0), `${line} is logged`)
     await until(() => cluster.isWhole(), "the cluster is whole")
   }
   expect(linesOf(line)).toBe(1)

@@ -79,6 +79,11 @@ export class RequestParser {
     this.buffer = buffer
   }
 
+  /** Bytes of a command are here, and others of it are not. */
+  get isAmid(): boolean {
+    return !this.#isDelivered && (this.#remaining > 0 || this.#end > this.#command)
+  }
+
   get argumentCount(): number {
     return this.#argumentCount
   }

@@ -1,6 +1,7 @@
 /** Connections that come, go, don't read, or are too many. Plane: control. */
 import { beforeEach, expect, test } from "vitest"
 import {
+  CONNECTION_COMMAND_MS,
   CONNECTION_OUT_BYTES_MAX,
   CONNECTION_OUT_PAUSE_BYTES,
   CONNECTION_OUT_STALLED_MS,
@@ -83,6 +84,33 @@ test("who reads nothing for long is disconnected, and counted", () => {
   port.wait(4_000)
   expect(client.isDestroyed).toBe(true)
   expect(port.gateway.status()).toMatchObject({ connections: 0, counters: { connections_slow_closed: 1 } })
+})
+
+test("who drips a command is disconnected, and counted; who takes his time between commands is not", () => {
+  const dripping = new TestClient(port.gateway)
+  const patient = new TestClient(port.gateway)
+  patient.send("PING\r\n")
+  for (let passed = 0; passed < CONNECTION_COMMAND_MS + 2_000; passed += 1_000) {
+    if (!dripping.isDestroyed) {
+      dripping.send(passed === 0 ? "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000\r\n" : "x")
+    }
+    port.settle()
+    port.wait(1_000)
+    expect(dripping.isDestroyed).toBe(passed >= CONNECTION_COMMAND_MS)
+  }
+  expect(patient.isDestroyed).toBe(false)
+  expect(port.gateway.status()).toMatchObject({ connections: 1, counters: { connections_slow_closed: 1 } })
+})
+
+test("many commands in pieces are many commands, not a slow one", () => {
+  const client = new TestClient(port.gateway)
+  client.send("PI")
+  for (let passed = 0; passed < 2 * CONNECTION_COMMAND_MS; passed += 1_000) {
+    client.send("NG\r\nPI")
+    port.settle()
+    port.wait(1_000)
+  }
+  expect(client.isDestroyed).toBe(false)
 })
 
 test("answers of the cluster that pile up are bounded", () => {

@@ -3,7 +3,12 @@ import { networkInterfaces } from "node:os"
 import { connect } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { AUTH_DELAY_DOUBLINGS_MAX, AUTH_DELAY_MS, AUTH_PAUSE_MS } from "../../../appliance/gateway/limits.ts"
+import {
+  AUTH_DELAY_DOUBLINGS_MAX,
+  AUTH_DELAY_MS,
+  AUTH_PAUSE_MS,
+  CONNECTION_LOGIN_MS,
+} from "../../../appliance/gateway/limits.ts"
 import { encodePassword, RespAccess } from "../../../appliance/gateway/resp_access.ts"
 import { RespDoors } from "../../../appliance/gateway/resp_doors.ts"
 import { assert } from "../../../appliance/types/assert.ts"
@@ -88,6 +93,20 @@ describe("a connection", () => {
     for (const client of next) {
       expect(say(client, "GET", "a")).toBe(NOAUTH)
     }
+  })
+
+  test("that does not give it in time is closed, and its place is free", () => {
+    setPassword(PASSWORD)
+    const clients = Array.from({ length: 256 }, () => new TestClient(cluster.gateway))
+    const [known, ...strangers] = clients
+    assert(known !== undefined, "test: there is one")
+    expect(say(known, "AUTH", PASSWORD)).toBe("+OK\r\n")
+    pass(CONNECTION_LOGIN_MS - 2_000)
+    expect(strangers.some((client) => client.isDestroyed)).toBe(false)
+    pass(4_000)
+    expect(strangers.every((client) => client.isDestroyed)).toBe(true)
+    expect(say(known, "GET", "a")).not.toBe(NOAUTH)
+    expect(cluster.gateway.status()).toMatchObject({ connections: 1, counters: { connections_slow_closed: 255 } })
   })
 
   test("that is wrong waits, ever longer, and is counted; what is right is answered at once", () => {

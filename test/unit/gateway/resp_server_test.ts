@@ -11,6 +11,7 @@ import { ClusterOfOne } from "./cluster_of_one.ts"
 
 const run = promisify(execFile)
 const TICK_MS = 10
+const FLOOD = 10_000
 
 let cluster: ClusterOfOne
 let server: RespServer
@@ -128,6 +129,16 @@ test("one connection too many is told so", async () => {
   }
   await expect.poll(() => cluster.gateway.status().connections).toBe(0)
 })
+
+test(`${FLOOD} connections at once are bounded, and a client is served afterwards`, async () => {
+  const sockets = Array.from({ length: FLOOD }, () => connect(server.port, "127.0.0.1").on("error", () => undefined))
+  await expect.poll(() => cluster.gateway.status().counters.connections_refused, { timeout: 20_000 }).toBeGreaterThan(0)
+  expect(cluster.gateway.status().connections).toBeLessThanOrEqual(CONNECTIONS_MAX)
+  for (const socket of sockets) {
+    socket.destroy()
+  }
+  await expect.poll(async () => cli("PING").catch(() => ""), { timeout: 30_000, interval: 200 }).toBe("PONG")
+}, 60_000)
 
 test("a client that vanishes amid a command takes nobody with it", async () => {
   await new Promise<void>((resolve) => {

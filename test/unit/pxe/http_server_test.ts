@@ -2,7 +2,15 @@
 import { once } from "node:events"
 import { connect, type Socket } from "node:net"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { BODY_BYTES_MAX, RETRY_SECONDS_MAX, RETRY_SECONDS_MIN, TRANSFERS_MAX } from "../../../pxe/http/limits.ts"
+import {
+  BODY_BYTES_MAX,
+  CONNECTIONS_MAX,
+  CHECK_INTERVAL_MS,
+  REQUEST_MS_MAX,
+  RETRY_SECONDS_MAX,
+  RETRY_SECONDS_MIN,
+  TRANSFERS_MAX,
+} from "../../../pxe/http/limits.ts"
 import {
   type HTTPRequest,
   type HTTPResponse,
@@ -15,6 +23,9 @@ import { makeLogger } from "./ports.ts"
 /** Larger than what the kernel buffers for a client that does not read. */
 const IMAGE = new Uint8Array(16 * 1024 * 1024).fill(7)
 const SMALL = new TextEncoder().encode("0123456789")
+
+/** Far more than the server takes at once. */
+const FLOOD = 10_000
 
 let server: HTTPServer
 let asked: HTTPRequest[]
@@ -198,6 +209,36 @@ describe("a request that comes byte by byte", () => {
     expect(asked[0]?.query.get("a")).toBe("1")
   })
 })
+
+test("headers or a body that drip are cut off in time", async () => {
+  const slowHeaders = open()
+  slowHeaders.write("GET /small HTTP/1.1\r\nHost: x\r\n")
+  const slowBody = open()
+  slowBody.write("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+  const timer = setInterval(() => {
+    slowHeaders.write("A: b\r\n")
+    slowBody.write("x")
+  }, 500)
+  const startedAt = performance.now()
+  for (const socket of [slowHeaders, slowBody]) {
+    socket.resume()
+  }
+  await Promise.all([once(slowHeaders, "close"), once(slowBody, "close")])
+  clearInterval(timer)
+  expect(performance.now() - startedAt).toBeLessThan(REQUEST_MS_MAX + 3 * CHECK_INTERVAL_MS)
+  expect(await get("/small")).toContain("0123456789")
+}, 60_000)
+
+test(`${FLOOD} connections at once are bounded, and a machine gets its script afterwards`, async () => {
+  const flood = Array.from({ length: FLOOD }, () => open())
+  // Some wait in the kernel's queue for long where the machine is busy; many must have been turned away by then.
+  const turnedAway = (): number => flood.filter((socket) => socket.closed).length
+  await expect.poll(turnedAway, { timeout: 60_000 }).toBeGreaterThan(CONNECTIONS_MAX)
+  for (const socket of flood) {
+    socket.destroy()
+  }
+  await expect.poll(() => get("/small"), { timeout: 30_000, interval: 200 }).toContain("0123456789")
+}, 120_000)
 
 test("a port in use is named", async () => {
   const { port } = server

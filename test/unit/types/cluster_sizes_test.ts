@@ -19,6 +19,15 @@ describe("cluster sizes", () => {
     expect(new Set(fingerprints).size).toBe(CLUSTER_SIZES.length)
   })
 
+  test.each(CLUSTER_SIZES)(
+    "in %s a primary that is twice as patient for who copies still has room in its ring",
+    (size) => {
+      const limits = limitsForSize(size)
+      expect(2 * limits.checkpoint_ops).toBeLessThan(limits.log_slots - limits.control_slots - 1)
+      expect(2 * limits.checkpoint_bytes + 2 * limits.batch_bytes_max).toBeLessThan(limits.log_bytes)
+    },
+  )
+
   test("the smallest is what it always was", () => {
     expect(limitsForSize("small")).toEqual(CLUSTER_LIMITS)
   })

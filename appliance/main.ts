@@ -9,9 +9,11 @@ import { type Logger, pino } from "pino"
 import { describeReadImageError, readImage } from "../builder/image_files.ts"
 import { formatIPv4 } from "../pxe/address.ts"
 import { type BootPrograms, type BootServer, startBootServer } from "../pxe/boot_server.ts"
-import { findInterfaceAddress } from "../pxe/interface_address.ts"
+import { examine } from "../pxe/doctor/doctor.ts"
+import { reportText } from "../pxe/doctor/report.ts"
+import { describeInterfaceError, findInterfaceAddress } from "../pxe/interface_address.ts"
 import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
-import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
+import { type BuildOptions, type DoctorOptions, runProgram, type ServeOptions } from "./cli/program.ts"
 import { RosterPush } from "./cli/roster_push.ts"
 import { keysPort, openSite, type Site } from "./cli/site_keys.ts"
 import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.ts"
@@ -511,6 +513,19 @@ async function runBuild(options: BuildOptions): Promise<number> {
   return CommandExitCode.ok
 }
 
+// ---------------------------------------------------------------- a look at a network
+
+async function runDoctor(options: DoctorOptions): Promise<number> {
+  const examined = await examine({ interfaceName: options.interface, seconds: options.seconds })
+  if (!examined.ok) {
+    const message = describeInterfaceError(options.interface, examined.error)
+    return fail({ code: CommandExitCode.usage, message })
+  }
+  const report = examined.value
+  process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : reportText(report))
+  return report.is_healthy ? CommandExitCode.ok : CommandExitCode.degraded
+}
+
 // ---------------------------------------------------------------- the command line
 
 function fail(failure: Failure): number {
@@ -518,7 +533,7 @@ function fail(failure: Failure): number {
   return failure.code
 }
 
-const handlers = { version: VERSION, serve: runServe, build: runBuild, appliance: runAppliance }
+const handlers = { version: VERSION, serve: runServe, build: runBuild, doctor: runDoctor, appliance: runAppliance }
 
 // No `await` at the top: the image's bundle is CommonJS. What is thrown here is a bug and ends the process as one.
 void runProgram(process.argv.slice(2), handlers).then((code) => {

@@ -17,7 +17,7 @@ import { type AddressPool, defaultPool, LeaseTable } from "./dhcp/lease_table.ts
 import { probeOtherServer } from "./dhcp/probe.ts"
 import { type DHCPEvents, type DHCPMode, type DHCPServer, startDHCPServer } from "./dhcp/server.ts"
 import { startHTTPServer } from "./http/server.ts"
-import { findInterfaceAddress, type InterfaceAddress, type InterfaceError } from "./interface_address.ts"
+import { describeInterfaceError, findInterfaceAddress, type InterfaceAddress } from "./interface_address.ts"
 import { IMAGE_FILE_BYTES_MAX, PORT_HTTP, PORT_TFTP } from "./limits.ts"
 import { JoinRoutes } from "./join_routes.ts"
 import type { KeysPort, SignedRoster } from "./keys_port.ts"
@@ -102,7 +102,7 @@ type Closing = () => Promise<void>
 export async function startBootServer(options: BootServerOptions): Promise<Result<BootServer, BootServerError>> {
   const found = findInterfaceAddress(options.interfaceName)
   if (!found.ok) {
-    return err(interfaceMessage(options.interfaceName, found.error))
+    return err({ kind: found.error.kind, message: describeInterfaceError(options.interfaceName, found.error) })
   }
   const { address, netmask } = found.value
   const addressText = formatIPv4(address)
@@ -256,21 +256,6 @@ function membersHeard(ledger: Ledger, formation: Formation): string[] {
     return formation.slotOf(machine) !== null && at !== null && now - at <= ANNOUNCE_FRESH_MS
   })
   return heard.map(({ address }) => address)
-}
-
-function interfaceMessage(name: string, error: InterfaceError): BootServerError {
-  switch (error.kind) {
-    case "interface_not_found": {
-      const message = `there is no interface ${JSON.stringify(name)}; those with a link are: ${error.others.join(", ")}`
-      return { kind: error.kind, message }
-    }
-    case "interface_without_ipv4": {
-      const example = `ip link set ${name} up; ip address add A.B.C.D/24 dev ${name}`
-      return { kind: error.kind, message: `interface ${name} is down or has no IPv4 address: ${example}` }
-    }
-    default:
-      return unreachable(error)
-  }
 }
 
 function modeOf(

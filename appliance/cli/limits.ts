@@ -35,3 +35,6 @@ export const PASSWORD_INPUT_BYTES_MAX = 1_024
 export const PUSH_MS_MAX = 2_000
 /** Rules of one boot server that accept machines by themselves; pxe/pool has the same. */
 export const ACCEPT_RULES_MAX = 16
+
+/** How long `mandala doctor` listens. */
+export const LISTEN_SECONDS = 4

@@ -6,7 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { exitCodeOf, fetchDocument } from "./api_client.ts"
 import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
 import type { JSONObject } from "./json.ts"
-import { ACCEPT_RULES_MAX, PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
+import { ACCEPT_RULES_MAX, LISTEN_SECONDS, PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
 import { addConfigCommands } from "./config_commands.ts"
 import { addMachineCommands } from "./machine_commands.ts"
 import { addMemberCommands } from "./members.ts"
@@ -45,11 +45,18 @@ export type BuildOptions = {
   readonly output: "text" | "json"
 }
 
+export type DoctorOptions = {
+  readonly interface: string
+  readonly seconds: number
+  readonly output: "text" | "json"
+}
+
 /** What the commands do that this module must not know. Each answers with the exit code. */
 export type Handlers = {
   readonly version: string
   readonly serve: (options: ServeOptions) => Promise<number>
   readonly build: (options: BuildOptions) => Promise<number>
+  readonly doctor: (options: DoctorOptions) => Promise<number>
   /** What the image runs; gets its own arguments as they are. */
   readonly appliance: (args: readonly string[]) => Promise<number>
 }
@@ -104,6 +111,7 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
     .addHelpText("after", EXIT_CODE_HELP)
   addServe(program, handlers, onCode)
   addBuild(program, handlers, onCode)
+  addDoctor(program, handlers, onCode)
   addStatus(program, streams, onCode)
   addMachines(program, streams, onCode)
   addSalvage(program, streams, onCode)
@@ -173,6 +181,17 @@ function addBuild(program: Command, handlers: Handlers, onCode: (code: number) =
     .addOption(outputOption(["text", "json"]))
     .addHelpText("after", examples("mandala build", "mandala build --out /srv/mandala --compression small"))
     .action(async (options: BuildOptions) => onCode(await handlers.build(options)))
+}
+
+function addDoctor(program: Command, handlers: Handlers, onCode: (code: number) => void): void {
+  program
+    .command("doctor")
+    .description("look at a network before machines boot on it; exits with 5 when something keeps them from it")
+    .requiredOption("--interface <name>", "the network interface to ask on")
+    .option("--seconds <number>", "how long to listen for answers", parseSeconds, LISTEN_SECONDS)
+    .addOption(outputOption(["text", "json"]))
+    .addHelpText("after", examples("mandala doctor --interface eth0", "mandala doctor --interface br0 -o json"))
+    .action(async (options: DoctorOptions) => onCode(await handlers.doctor(options)))
 }
 
 function addStatus(program: Command, streams: CLIStreams, onCode: (code: number) => void): void {

@@ -31,5 +31,10 @@ function cells(answer: Answer): string[] {
 
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = HEADERS.map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0)))
-  return rows.map((row) => row.map((cell, index) => cell.padEnd((widths[index] ?? 0) + COLUMN_GAP)).join("").trimEnd())
+  return rows.map((row) =>
+    row
+      .map((cell, index) => cell.padEnd((widths[index] ?? 0) + COLUMN_GAP))
+      .join("")
+      .trimEnd(),
+  )
 }

@@ -1,6 +1,6 @@
 /**
- * Looks at a LAN before machines boot on it: who answers DHCP and what, which of that is known to break firmware, and what
- * on this machine is in the way of a boot server. Changes nothing. Plane: control.
+ * Looks at a LAN before machines boot on it: who answers DHCP and what, which of that is known to break firmware, and
+ * what on this machine is in the way of a boot server. Changes nothing. Plane: control.
  */
 import { randomBytes } from "node:crypto"
 import { err, ok, type Result } from "../../appliance/types/result.ts"

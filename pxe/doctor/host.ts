@@ -1,4 +1,7 @@
-/** What this machine's kernel says of the interface, its ports and its firewall. Reads, changes nothing. Plane: control. */
+/**
+ * What this machine's kernel says of the interface, its ports and its firewall. Reads, changes nothing.
+ * Plane: control.
+ */
 import { execFile } from "node:child_process"
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 import { COMMAND_MS_MAX, PROCESSES_MAX, TEXT_BYTES_MAX } from "./limits.ts"
@@ -22,7 +25,7 @@ export type HostFacts = {
 }
 
 /** What a boot server needs. */
-export const PORTS_NEEDED = [
+const PORTS_NEEDED = [
   { protocol: "UDP", port: 67 },
   { protocol: "UDP", port: 69 },
   { protocol: "UDP", port: 4011 },
@@ -53,7 +56,10 @@ export function advertisementsOf(counters: string): number | undefined {
   return line === null ? undefined : Number(line[1])
 }
 
-/** Of the ports that are needed those that somebody has, on every address or on `address` (hexadecimal, as the kernel's). */
+/**
+ * Of the ports that are needed those that somebody has, on every address or on `address` (hexadecimal, as the
+ * kernel's).
+ */
 export function readPorts(addressHex: string): PortHolder[] {
   const holders: PortHolder[] = []
   for (const { protocol, port } of PORTS_NEEDED) {

@@ -83,7 +83,7 @@ function judgeServer(server: string, answers: readonly Answer[], say: Say): void
     say("error", "other_server_boots", text, "take options 60, 66 and 67 out of its configuration")
   } else if (withAddress.some((answer) => bootFileOf(answer) !== "")) {
     const file = withAddress.map(bootFileOf).find((name) => name !== "") ?? ""
-    const text = `${server} names the boot program ${file} with its addresses: some firmware takes that and hears no proxy`
+    const text = `${server} names the boot program ${file} with its addresses: some firmware takes that, proxy or not`
     say(
       "warning",
       "other_server_names_file",
@@ -92,7 +92,7 @@ function judgeServer(server: string, answers: readonly Answer[], say: Say): void
     )
   }
   if (withAddress.some((answer) => isPXE(answer) && bootFileOf(answer) === "" && answer.vendor === "")) {
-    const text = `${server} gives addresses and says PXEClient without a boot program: UEFI asks it at port 4011 and waits`
+    const text = `${server} gives addresses and says PXEClient, without a boot program: UEFI asks its port 4011`
     say("error", "pxe_class_without_file", text, "take option 60 out of its configuration")
   }
   if (answers.some(({ is_vendor_sound: isSound }) => !isSound)) {
@@ -157,7 +157,7 @@ export function judgeHost(facts: HostFacts): Finding[] {
       findings.push({
         level: "warning",
         kind: "spanning_tree_delay",
-        text: `the bridge ${bridge.name} forwards nothing for ${seconds} s after a link comes up: firmware gives up before`,
+        text: `the bridge ${bridge.name} forwards nothing for ${seconds} s after a link came up: too long for firmware`,
         advice: `ip link set ${bridge.name} type bridge stp_state 0 (or forward_delay 200); on switches: portfast`,
       })
     }

@@ -1,4 +1,7 @@
-/** Asks the LAN for addresses and boot programs, as four kinds of clients would, and keeps who answers. Plane: control. */
+/**
+ * Asks the LAN for addresses and boot programs, as four kinds of clients would, and keeps who answers.
+ * Plane: control.
+ */
 import type { RemoteInfo, Socket } from "node:dgram"
 import { setTimeout as sleep } from "node:timers/promises"
 import { ok, type Result } from "../../appliance/types/result.ts"

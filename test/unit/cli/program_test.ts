@@ -7,7 +7,13 @@ import { Readable } from "node:stream"
 import { dirname, join } from "node:path"
 import { afterEach, expect, test } from "vitest"
 import { EXIT_CODE_HELP, ExitCode } from "../../../appliance/cli/exit_codes.ts"
-import { type BuildOptions, type DoctorOptions, type Handlers, runProgram, type ServeOptions } from "../../../appliance/cli/program.ts"
+import {
+  type BuildOptions,
+  type DoctorOptions,
+  type Handlers,
+  runProgram,
+  type ServeOptions,
+} from "../../../appliance/cli/program.ts"
 import { assert } from "../../../appliance/types/assert.ts"
 
 type Run = { readonly code: number; readonly out: string; readonly err: string; readonly calls: unknown[] }

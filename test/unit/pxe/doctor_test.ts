@@ -1,4 +1,7 @@
-/** The doctor: pure judgements over answers and tables, and a LAN on which dnsmasq is set up in bad ways. Plane: control. */
+/**
+ * The doctor: pure judgements over answers and tables, and a LAN on which dnsmasq is set up in bad ways.
+ * Plane: control.
+ */
 import { spawnSync } from "node:child_process"
 import { beforeAll, describe, expect, test } from "vitest"
 import { type Answer, isVendorSound } from "../../../pxe/doctor/answer.ts"
@@ -139,7 +142,7 @@ describe("this machine", () => {
 
   test("firewalls: what drops by its policy and lets in by name", () => {
     const nft = (rules: string): string =>
-      `table inet filter {\n  chain input {\n    type filter hook input priority filter; policy drop;\n${rules}\n  }\n}\n`
+      `table inet filter {\n chain input {\n  type filter hook input priority filter; policy drop;\n${rules}\n }\n}\n`
     expect(nftDrops(nft("    udp dport { 67, 69, 4011 } accept\n    tcp dport 7480 accept"))).toEqual([])
     expect(nftDrops(nft("    ct state established accept\n    udp dport 67 accept"))).toEqual([
       "UDP 69",

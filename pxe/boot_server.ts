@@ -24,6 +24,7 @@ import type { KeysPort, SignedRoster } from "./keys_port.ts"
 import type { Logger } from "./log.ts"
 import { Formation } from "./pool/formation.ts"
 import { Ledger } from "./pool/ledger.ts"
+import { TraceBook } from "./pool/trace.ts"
 import { ANNOUNCE_FRESH_MS, CHECK_INTERVAL_MS } from "./pool/limits.ts"
 import { type BootStatus, clusterStatus, machineStatuses, STATUS_SCHEMA } from "./pool/status.ts"
 import { type AdmissionRule, Registry } from "./pool/registry.ts"
@@ -132,6 +133,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
 
   const { log } = options
   const ledger = new Ledger()
+  const trace = new TraceBook()
   const formation = new Formation({
     voters: options.voters,
     size: options.size,
@@ -170,6 +172,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     server_url: url,
     files: servedFiles(options),
     ledger,
+    trace,
     formation,
     admission,
     clock: SYSTEM_CLOCK,
@@ -197,7 +200,14 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     isSinglePort: false,
     clock: SYSTEM_CLOCK,
     log,
-    onRequest: (client) => ledger.onBootProgram(client, SYSTEM_CLOCK.epochMs()),
+    onRequest: (client, file) => {
+      const now = SYSTEM_CLOCK.epochMs()
+      ledger.onBootProgram(client, now)
+      const known = ledger.findByAddress(client)
+      if (known !== undefined) {
+        trace.note(known.machine, { at: now, boot_id: "", step: "tftp", facts: { file, address: client } })
+      }
+    },
   })
   if (!tftpStarted.ok) {
     return fail(tftpStarted.error)
@@ -210,7 +220,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
       config: config.value,
       clock: SYSTEM_CLOCK,
       log,
-      events: eventsFor(ledger),
+      events: eventsFor(ledger, trace),
       isShared: options.force,
     })
     if (!dhcpStarted.ok) {
@@ -354,8 +364,11 @@ function tftpFiles({ nbp }: BootServerOptions, url: string): Map<string, Uint8Ar
   return files
 }
 
-function eventsFor(ledger: Ledger): DHCPEvents {
+function eventsFor(ledger: Ledger, trace: TraceBook): DHCPEvents {
   return {
+    onPacket: (machine, facts) => {
+      trace.note(machine, { at: SYSTEM_CLOCK.epochMs(), boot_id: "", step: "dhcp", facts })
+    },
     onDiscover: (machine, client, xid) => {
       const kind = client.kind === "ipxe" ? "ipxe" : "firmware"
       ledger.onDiscover(machine, { kind, firmware: platformOf(client), xid }, SYSTEM_CLOCK.epochMs())

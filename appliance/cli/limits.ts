@@ -36,5 +36,8 @@ export const PUSH_MS_MAX = 2_000
 /** Rules of one boot server that accept machines by themselves; pxe/pool has the same. */
 export const ACCEPT_RULES_MAX = 16
 
+/** Where the boot server answers machines, in plain HTTP. */
+export const BOOT_PORT = 7480
+
 /** How long `mandala doctor` listens. */
 export const LISTEN_SECONDS = 4

@@ -7,6 +7,7 @@ import { exitCodeOf, fetchDocument } from "./api_client.ts"
 import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
 import type { JSONObject } from "./json.ts"
 import { ACCEPT_RULES_MAX, LISTEN_SECONDS, PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
+import { addBootCommands } from "./boot_commands.ts"
 import { addConfigCommands } from "./config_commands.ts"
 import { addMachineCommands } from "./machine_commands.ts"
 import { addMemberCommands } from "./members.ts"
@@ -117,6 +118,7 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
   addSalvage(program, streams, onCode)
   addMemberCommands(program, streams, onCode)
   addMachineCommands(program, streams, onCode)
+  addBootCommands(program, streams, onCode)
   addPasswordCommands(program, streams, onCode)
   addConfigCommands(program, streams, onCode)
   addVersion(program, handlers, streams)

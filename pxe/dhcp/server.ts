@@ -25,6 +25,8 @@ export type DHCPMode = { readonly kind: "proxy" } | { readonly kind: "full"; rea
 /** What the rest of the boot server learns from the requests. Called for boot clients only. */
 export type DHCPEvents = {
   readonly onDiscover: (machine: string, client: BootClient, xid: number) => void
+  /** What was asked, and what came of it, as facts for a person. */
+  readonly onPacket: (machine: string, facts: Readonly<Record<string, string | number>>) => void
   /** The machine has, or was just given, this address. */
   readonly onAddress: (machine: string, address: string) => void
 }
@@ -156,7 +158,11 @@ class DHCPAdapter {
   #tell(packet: DHCPPacket, decision: Decision): void {
     const client = classifyClient(packet)
     const machine = machineOf(packet)
-    if (machine === undefined || client.kind === "plain" || client.kind === "unknown_architecture") {
+    if (machine === undefined || client.kind === "plain") {
+      return
+    }
+    this.#options.events.onPacket(machine, factsOf(packet, client, decision))
+    if (client.kind === "unknown_architecture") {
       return
     }
     if (requestTypeOf(packet) === MessageType.discover && decision.kind === "reply") {
@@ -215,6 +221,35 @@ class DHCPAdapter {
       write()
     }
   }
+}
+
+function factsOf(packet: DHCPPacket, client: BootClient, decision: Decision): Record<string, string | number> {
+  const asked = requestTypeOf(packet)
+  const platform = client.kind === "ipxe" ? `ipxe (${client.platform})` : client.kind
+  const facts = {
+    asked: nameOf(asked),
+    client: platform,
+    xid: packet.xid,
+    seconds: packet.secs,
+    ...architectureOf(packet),
+  }
+  if (decision.kind === "none") {
+    return { ...facts, answer: "none", reason: decision.reason }
+  }
+  const { yiaddr, siaddr, file } = decision.packet
+  const where = `${formatIPv4(decision.to.address)}:${decision.to.port}`
+  return {
+    ...facts,
+    answer: nameOf(decision.type),
+    to: where,
+    address: formatIPv4(yiaddr),
+    server: formatIPv4(siaddr),
+    file,
+  }
+}
+
+function nameOf(type: number | undefined): string {
+  return Object.entries(MessageType).find(([, number]) => number === type)?.[0] ?? "unknown"
 }
 
 function architectureOf(packet: DHCPPacket): { readonly architecture?: number } {

@@ -4,7 +4,15 @@
  */
 import { assert } from "../../appliance/types/assert.ts"
 import { type Announce, isNormal } from "./announce.ts"
-import { BEACON_SILENT_MS, FIRMWARE_SILENT_MS, FORGET_MS, MACHINES_MAX, REASON_BYTES_MAX } from "./limits.ts"
+import {
+  BEACON_SILENT_MS,
+  FIRMWARE_SILENT_MS,
+  FORGET_MS,
+  LOOP_STARTS_MAX,
+  LOOP_WINDOW_MS,
+  MACHINES_MAX,
+  REASON_BYTES_MAX,
+} from "./limits.ts"
 
 /** In the order in which a boot passes them. */
 export const STAGES = ["firmware", "nbp", "script", "kernel", "init", "joined"] as const
@@ -12,6 +20,8 @@ export type Stage = (typeof STAGES)[number]
 export type StageTimes = { readonly [Name in Stage]: number | null }
 export type Firmware = "bios" | "uefi" | "unknown"
 
+/** What /init halts with when the machine has too little memory. */
+const REASON_RAM = "ram_too_small"
 export const REASON_SILENT = "no beacon from init: kernel or RAM"
 
 const NO_TIMES: StageTimes = { firmware: null, nbp: null, script: null, kernel: null, init: null, joined: null }
@@ -32,6 +42,10 @@ export type Machine = {
   readonly reason: string
   readonly need_bytes: number | null
   readonly have_bytes: number | null
+  /** When it asked for the scripts of its last boots, since it last joined; one more than may be. */
+  readonly starts: readonly number[]
+  /** What it said when it had too little memory; null if it never did. */
+  readonly ram: { readonly need_bytes: number; readonly have_bytes: number; readonly at: number } | null
   /** The image's last transfer ended. */
   readonly image_at: number | null
   readonly discover_xid: number | null
@@ -144,6 +158,7 @@ export class Ledger {
     const isSameBoot = current.stage_times.script !== null && current.boot_id !== ""
     const updated: Machine = {
       ...current,
+      starts: isSameBoot ? current.starts : [...current.starts, now].slice(-LOOP_STARTS_MAX - 1),
       identity: details.identity,
       firmware: details.firmware === "unknown" ? current.firmware : details.firmware,
       address: details.address,
@@ -185,7 +200,10 @@ export class Ledger {
     now: number,
   ): boolean {
     assert(details.reason.length <= REASON_BYTES_MAX, "ledger: a reason is bounded by whoever read it")
-    return this.#updateBoot(machine, bootId, (known) => ({ ...known, ...details, seen_at: now }))
+    const { reason, need_bytes: needBytes, have_bytes: haveBytes } = details
+    const isRAM = reason === REASON_RAM && needBytes !== null && haveBytes !== null
+    const ram = isRAM ? { need_bytes: needBytes, have_bytes: haveBytes, at: now } : undefined
+    return this.#updateBoot(machine, bootId, (known) => ({ ...known, ...details, ram: ram ?? known.ram, seen_at: now }))
   }
 
   /** True when it was taken: not of an earlier boot, and the table had room. */
@@ -206,6 +224,8 @@ export class Ledger {
       boot_count: Math.max(known.boot_count, 1),
       address: announce.address,
       stage_times: { ...known.stage_times, joined },
+      starts: isNormal(announce) ? [] : known.starts,
+      ram: null,
       reason: isNormal(announce) ? "" : known.reason,
       announce,
       announce_at: now,
@@ -251,6 +271,8 @@ export class Ledger {
       reason: "",
       need_bytes: null,
       have_bytes: null,
+      starts: [],
+      ram: null,
       image_at: null,
       discover_xid: null,
       seen_at: now,
@@ -305,6 +327,11 @@ function restarted(known: Machine, now: number): Machine {
     announce: null,
     announce_at: null,
   }
+}
+
+/** It asked for its script too often in too short a time, and joined after none. */
+export function isLooping({ starts }: Machine, now: number): boolean {
+  return starts.length > LOOP_STARTS_MAX && now - (starts[0] ?? now) < LOOP_WINDOW_MS
 }
 
 /** The furthest stage that this boot has reached. */

@@ -10,6 +10,17 @@ export const REASON_BYTES_MAX = 160
  * A machine that fetched its image is given this long from then to its first beacon; a slow disk-less i386 took 40 s.
  */
 export const BEACON_SILENT_MS = 120_000
+/**
+ * A machine that asked for its script more often than this within the window, and never joined, is held: the machine at
+ * the end of a boot loop is a person's to look at.
+ */
+export const LOOP_STARTS_MAX = 3
+export const LOOP_WINDOW_MS = 15 * 60_000
+/** A machine that had too little memory is not sent an image again for this long. */
+export const RAM_HOLD_MS = 15 * 60_000
+/** Steps that are kept of each machine: two or three boots, and the bytes of one text among their facts. */
+export const TRACE_EVENTS_MAX = 64
+export const TRACE_TEXT_BYTES_MAX = 160
 /** Firmware that asks again within this time is still at the same boot: EDK2 asks at 0, 4, 12 and 28 s. */
 export const FIRMWARE_SILENT_MS = 60_000
 /** A machine that only ever asked for an address is forgotten after this when its place is needed. */

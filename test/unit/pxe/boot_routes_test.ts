@@ -6,6 +6,7 @@ import type { HTTPRequest, HTTPResponse } from "../../../pxe/http/server.ts"
 import { Formation } from "../../../pxe/pool/formation.ts"
 import { Ledger } from "../../../pxe/pool/ledger.ts"
 import { LISTEN_MS, MACHINES_MAX } from "../../../pxe/pool/limits.ts"
+import { TraceBook } from "../../../pxe/pool/trace.ts"
 import { clusterStatus, machineStatuses } from "../../../pxe/pool/status.ts"
 import { type ManualClock, makeClock, makeLogger, type RecordingLogger } from "./ports.ts"
 
@@ -40,6 +41,7 @@ beforeEach(() => {
       ["/nbp/snponly.efi", { bytes: Uint8Array.of(4), etag: '"n"', content_type: "application/efi" }],
     ]),
     ledger,
+    trace: new TraceBook(),
     formation,
     admission: undefined,
     clock,

@@ -348,6 +348,40 @@ describe("files", () => {
   })
 })
 
+describe("what an operator asks", () => {
+  const ask = (question: string, machine = A): HTTPResponse => call(`/boot/${question}?machine=${machine}`)
+  const script = (): HTTPResponse => call(`/boot.ipxe?mac=${A}&platform=pcbios`)
+
+  test("of a machine that nobody has seen, or that is none", () => {
+    expect(ask("trace").status).toBe(404)
+    expect(ask("explain", "x").status).toBe(400)
+  })
+
+  test("render is what the machine was sent, and explain says why", () => {
+    const sent = textOf(script())
+    const rendered: unknown = JSON.parse(textOf(ask("render")))
+    expect(rendered).toMatchObject({ schema: 1, machine: A, script: sent })
+    expect(JSON.parse(textOf(ask("explain")))).toMatchObject({
+      outcome: "boot",
+      rules: [{}, {}, {}, { rule: "boot", verdict: "decided" }],
+    })
+    const events: unknown = JSON.parse(textOf(ask("trace")))
+    expect(events).toMatchObject({ boot_count: 1, events: [{ step: "script", facts: { firmware: "bios" } }] })
+  })
+
+  test("a boot loop is held, on its own screen and in the status", () => {
+    for (let boot = 0; boot < 4; boot += 1) {
+      const bootID = ledger.find(A)?.boot_id ?? ""
+      ledger.onImageSent(A, bootID, true, clock.now)
+      script()
+    }
+    expect(textOf(script())).toContain("echo mandala: 4 starts in 15 minutes and never joined")
+    expect(JSON.parse(textOf(ask("explain")))).toMatchObject({ outcome: "hold" })
+    expect(textOf(ask("render"))).toContain("never joined")
+    expect(ledger.find(A)?.reason).toContain("never joined")
+  })
+})
+
 test("status has all that a table needs", () => {
   const boot = bootOf()
   nodeOf(A, boot)

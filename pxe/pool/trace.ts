@@ -1,6 +1,6 @@
 /**
- * What happened at each machine's boots, step by step, with the facts of the packets and requests: what an operator reads
- * when a machine does not come up. Bounded; knows no clock. Plane: control.
+ * What happened at each machine's boots, step by step, with the facts of the packets and requests: what an operator
+ * reads when a machine does not come up. Bounded; knows no clock. Plane: control.
  */
 import { assert } from "../../appliance/types/assert.ts"
 import { MACHINES_MAX, TRACE_EVENTS_MAX, TRACE_TEXT_BYTES_MAX } from "./limits.ts"
@@ -49,11 +49,10 @@ export class TraceBook {
 
 /** Facts come from the network: printable, and no longer than what a person reads. */
 function cut(facts: TraceFacts): TraceFacts {
-  const entries = Object.entries(facts).map(([name, value]) => {
-    return [
-      name,
-      typeof value === "string" ? value.slice(0, TRACE_TEXT_BYTES_MAX).replace(/[^\x20-\x7e]/g, "?") : value,
-    ]
-  })
-  return Object.fromEntries(entries)
+  const kept: Record<string, string | number> = {}
+  for (const [name, value] of Object.entries(facts)) {
+    const isText = typeof value === "string"
+    kept[name] = isText ? value.slice(0, TRACE_TEXT_BYTES_MAX).replace(/[^\x20-\x7e]/g, "?") : value
+  }
+  return kept
 }

@@ -1,4 +1,7 @@
-/** What a machine gets that asks for its script, and why: as it is decided, and as an operator is told. Plane: control. */
+/**
+ * What a machine gets that asks for its script, and why: as it is decided, and as an operator is told.
+ * Plane: control.
+ */
 import { beforeEach, describe, expect, test } from "vitest"
 import { decideBoot } from "../../../pxe/boot_rules.ts"
 import { Ledger, type Machine } from "../../../pxe/pool/ledger.ts"

@@ -45,6 +45,8 @@ export type Admission = { readonly keys: KeysPort; readonly registry: Registry; 
 
 export type RoutesCounters = {
   scripts: number
+  /** Scripts that held a machine whose boots go in a circle. */
+  loops_held: number
   archives: number
   beacons: number
   beacons_refused: number
@@ -65,6 +67,7 @@ const DECIMAL = /^[0-9]{1,15}$/
 export class Routes {
   readonly counters: RoutesCounters = {
     scripts: 0,
+    loops_held: 0,
     archives: 0,
     beacons: 0,
     beacons_refused: 0,
@@ -131,7 +134,7 @@ export class Routes {
       log.warn({ machine, machines_max: MACHINES_MAX }, "pool: the table of machines is full")
       return scriptResponse(renderHoldScript(server, `the table of machines is full: machines_max is ${MACHINES_MAX}`))
     }
-    const held = this.#heldBack(machine)
+    const held = this.#heldBack(machine) ?? this.#heldInLoop(machine, known.reason)
     if (held !== undefined) {
       return held
     }
@@ -154,6 +157,20 @@ export class Routes {
     log.info({ machine, admission: decision }, "boot: a machine that is not accepted gets nothing")
     const reason = decision === "seen" ? `${machine} waits to be accepted` : `${machine} was ${decision}`
     return scriptResponse(renderHoldScript(server, reason, SEEN_SECONDS))
+  }
+
+  /** Boots that lead nowhere cost everybody on the LAN: such a machine waits, and its screen says why. */
+  #heldInLoop(machine: string, reasonBefore: string): HTTPResponse | undefined {
+    const { ledger, clock, server_url: server, log } = this.#options
+    const reason = ledger.findLoop(machine, clock.epochMs())
+    if (reason === undefined) {
+      return undefined
+    }
+    this.counters.loops_held += 1
+    if (reason !== reasonBefore) {
+      log.warn({ machine, reason }, "boot: a machine is held")
+    }
+    return scriptResponse(renderHoldScript(server, reason))
   }
 
   #onFile({ path, query }: HTTPRequest, file: ServedFile): HTTPResponse {

@@ -14,6 +14,9 @@ export const BEACON_SILENT_MS = 120_000
 export const FIRMWARE_SILENT_MS = 60_000
 /** A machine that only ever asked for an address is forgotten after this when its place is needed. */
 export const FORGET_MS = 10 * 60_000
+/** So many kernels sent within so long to one machine that was never heard of afterwards are a loop. */
+export const LOOP_BOOTS_MAX = 3
+export const LOOP_WINDOW_MS = 15 * 60_000
 /** How often the table is looked through for machines that fell silent. */
 export const CHECK_INTERVAL_MS = 1_000
 /**
@@ -36,3 +39,4 @@ export const RULES_MAX = 16
 
 assert(CHALLENGE_MS < TICKET_MS, "pool limits: a challenge is answered within a ticket's life")
 assert(FIRMWARE_SILENT_MS < FORGET_MS, "pool limits: a machine that boots is not forgotten")
+assert(LOOP_BOOTS_MAX * BEACON_SILENT_MS < LOOP_WINDOW_MS, "pool limits: a loop of silent boots fits its window")

@@ -5,7 +5,7 @@ import { renderBootScript, renderChainScript } from "../../../pxe/boot_script.ts
 import type { HTTPRequest, HTTPResponse } from "../../../pxe/http/server.ts"
 import { Formation } from "../../../pxe/pool/formation.ts"
 import { Ledger } from "../../../pxe/pool/ledger.ts"
-import { LISTEN_MS, MACHINES_MAX } from "../../../pxe/pool/limits.ts"
+import { LISTEN_MS, LOOP_BOOTS_MAX, LOOP_WINDOW_MS, MACHINES_MAX } from "../../../pxe/pool/limits.ts"
 import { clusterStatus, machineStatuses } from "../../../pxe/pool/status.ts"
 import { type ManualClock, makeClock, makeLogger, type RecordingLogger } from "./ports.ts"
 
@@ -155,6 +155,30 @@ describe("scripts", () => {
     const script = textOf(call(target))
     expect(script).toContain(`echo mandala: the ${what} of this machine was not understood\n`)
     expect(ledger.count).toBe(0)
+  })
+
+  test("holds a machine whose boots go in a circle, with the reason on its screen, and warns once", () => {
+    const ids = new Set<string>()
+    for (let count = 0; count < LOOP_BOOTS_MAX; count += 1) {
+      const boot = bootOf()
+      ids.add(boot)
+      call(`/image/kernel?mac=${A}&boot=${boot}`).on_sent?.()
+      call(`/beacon/halted?mac=${A}&boot=${boot}&reason=ram_too_small`)
+    }
+    expect(ids.size).toBe(LOOP_BOOTS_MAX)
+    for (let count = 0; count < 3; count += 1) {
+      const script = textOf(call(`/boot.ipxe?mac=${A}&platform=pcbios`))
+      expect(script).toContain("echo mandala: boot loop: 3 boots in 15 minutes did not join: ram_too_small\n")
+      expect(script).not.toContain("kernel ")
+    }
+    expect(routes.counters).toMatchObject({ scripts: LOOP_BOOTS_MAX, loops_held: 3 })
+    expect(log.lines.filter(({ message }) => message === "boot: a machine is held")).toHaveLength(1)
+    expect(ledger.find(A)?.reason).toContain("boot loop")
+    // Another machine is not held for it.
+    expect(bootOf("52-54-00-77-00-02")).toMatch(/^[0-9a-f]{32}$/)
+    clock.now += LOOP_WINDOW_MS
+    expect(bootOf()).toMatch(/^[0-9a-f]{32}$/)
+    expect(ledger.find(A)?.reason).toBe("")
   })
 
   test("a full table too", () => {

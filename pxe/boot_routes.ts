@@ -174,7 +174,7 @@ export class Routes {
   }
 
   #onFile({ path, query }: HTTPRequest, file: ServedFile): HTTPResponse {
-    const { ledger, clock, log } = this.#options
+    const { ledger, formation, clock, log } = this.#options
     const response: HTTPResponse = {
       status: 200,
       content_type: file.content_type,
@@ -191,7 +191,9 @@ export class Routes {
       ledger.onImageSent(machine, bootID, path === PATH_KERNEL, clock.epochMs())
       log.info({ machine, file: path, bytes: file.bytes.length }, "boot: a file of the image was sent")
     }
-    return { ...response, on_sent: onSent }
+    // Only on the word of this server's own script: a boot id can't be guessed.
+    const isOfBoot = bootID !== "" && ledger.find(machine)?.boot_id === bootID
+    return { ...response, is_urgent: isOfBoot && formation.slotOf(machine) !== null, on_sent: onSent }
   }
 
   #onNodeArchive({ query }: HTTPRequest, machine: string): HTTPResponse {

@@ -350,6 +350,19 @@ describe("files", () => {
     expect(ledger.find(A)?.stage_times.kernel).toBe(clock.now)
   })
 
+  test("go first to machines that have a slot, on the word of their own boot only", () => {
+    const boot = bootOf()
+    const isUrgent = (query: string): boolean => call(`/image/kernel?${query}`).is_urgent === true
+    expect(isUrgent(`mac=${A}&boot=${boot}`)).toBe(false)
+    nodeOf(A, boot)
+    expect(formation.slotOf(A)).toBe(0)
+    expect(isUrgent(`mac=${A}&boot=${boot}`)).toBe(true)
+    expect(isUrgent(`mac=${A}&boot=${"f".repeat(32)}`)).toBe(false)
+    expect(isUrgent(`mac=${A}&boot=`)).toBe(false)
+    expect(isUrgent(`mac=${A}`)).toBe(false)
+    expect(isUrgent(`mac=52-54-00-77-00-02&boot=${boot}`)).toBe(false)
+  })
+
   test("fetched by hand move nothing", () => {
     expect(call("/image/kernel").on_sent).toBeUndefined()
   })

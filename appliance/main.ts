@@ -384,14 +384,23 @@ async function runServe(options: ServeOptions): Promise<number> {
     return fail(programs.error)
   }
   const ending = endOfProcess(log)
-  const { interface: interfaceName, dhcp, voters, size, force } = options
+  const { interface: interfaceName, dhcp, voters, size, force, tftpSinglePort } = options
   const site = await siteFor(options)
   if (!site.ok) {
     return fail(site.error)
   }
   const admission = site.value && admissionOf(site.value, options)
   const served = { image: image.value, nbp: programs.value, log, admission }
-  const server = await startBootServer({ interfaceName, dhcp, voters, size, growTo, force, ...served })
+  const server = await startBootServer({
+    interfaceName,
+    dhcp,
+    voters,
+    size,
+    growTo,
+    force,
+    isTFTPSinglePort: tftpSinglePort,
+    ...served,
+  })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }

@@ -48,6 +48,8 @@ export type Admission = { readonly keys: KeysPort; readonly registry: Registry; 
 
 export type RoutesCounters = {
   scripts: number
+  /** Scripts that held a machine whose boots go in a circle, or that has too little memory. */
+  held: number
   archives: number
   beacons: number
   beacons_refused: number
@@ -69,6 +71,7 @@ const DECIMAL = /^[0-9]{1,15}$/
 export class Routes {
   readonly counters: RoutesCounters = {
     scripts: 0,
+    held: 0,
     archives: 0,
     beacons: 0,
     beacons_refused: 0,
@@ -159,7 +162,7 @@ export class Routes {
     const { machine } = known
     const now = clock.epochMs()
     const admitted = admission?.registry.onSeen(machine, now) ?? "accepted"
-    const { hold } = decideBoot(known, admitted, now)
+    const { hold } = decideBoot({ machine: known, admission: admitted, loop: ledger.findLoop(machine, now), now })
     if (hold === undefined) {
       return undefined
     }
@@ -169,6 +172,7 @@ export class Routes {
       log.info({ machine, admission: admitted }, "boot: a machine that is not accepted gets nothing")
       return scriptResponse(renderHoldScript(server, reason, SEEN_SECONDS))
     }
+    this.counters.held += 1
     if (known.reason !== reason) {
       log.warn({ machine, rule, reason }, "boot: a machine is held")
       ledger.setReason(machine, reason, now)
@@ -202,7 +206,9 @@ export class Routes {
         events: trace.of(machine),
       })
     }
-    const decision = decideBoot(known, admission?.registry.admissionOf(machine) ?? "accepted", clock.epochMs())
+    const now = clock.epochMs()
+    const admitted = admission?.registry.admissionOf(machine) ?? "accepted"
+    const decision = decideBoot({ machine: known, admission: admitted, loop: ledger.findLoop(machine, now), now })
     if (question === "explain") {
       const { hold, rules } = decision
       return jsonResponse(200, { schema: 1, machine, outcome: hold === undefined ? "boot" : "hold", rules })
@@ -218,7 +224,7 @@ export class Routes {
   }
 
   #onFile({ path, query }: HTTPRequest, file: ServedFile): HTTPResponse {
-    const { ledger, clock, log } = this.#options
+    const { ledger, formation, clock, log } = this.#options
     const response: HTTPResponse = {
       status: 200,
       content_type: file.content_type,
@@ -236,7 +242,9 @@ export class Routes {
       this.#note({ machine, boot_id: bootID }, "file_sent", { file: path, bytes: file.bytes.length })
       log.info({ machine, file: path, bytes: file.bytes.length }, "boot: a file of the image was sent")
     }
-    return { ...response, on_sent: onSent }
+    // Only on the word of this server's own script: a boot id can't be guessed.
+    const isOfBoot = bootID !== "" && ledger.find(machine)?.boot_id === bootID
+    return { ...response, is_urgent: isOfBoot && formation.slotOf(machine) !== null, on_sent: onSent }
   }
 
   #onNodeArchive({ query }: HTTPRequest, machine: string): HTTPResponse {

@@ -2,8 +2,8 @@
  * What a machine that asks for its script gets, and why: rules in their order, the first that holds decides. The same
  * function answers the machine and the operator who asks why. Pure. Plane: control.
  */
-import { LOOP_WINDOW_MS, RAM_HOLD_MS } from "./pool/limits.ts"
-import { isLooping, type Machine } from "./pool/ledger.ts"
+import { RAM_HOLD_MS } from "./pool/limits.ts"
+import type { Machine } from "./pool/ledger.ts"
 import type { Admission } from "./pool/registry.ts"
 
 export type RuleName = "admission" | "boot_loop" | "ram_fit" | "boot"
@@ -21,10 +21,17 @@ export type BootDecision = {
 const MIB = 1024 * 1024
 const MINUTE_MS = 60_000
 
-export function decideBoot(machine: Machine, admission: Admission, now: number): BootDecision {
+/** `loop` is what the ledger says of its last boots; undefined when they lead somewhere. */
+export function decideBoot(asked: {
+  readonly machine: Machine
+  readonly admission: Admission
+  readonly loop: string | undefined
+  readonly now: number
+}): BootDecision {
+  const { machine, admission, loop, now } = asked
   const checks: readonly { readonly rule: RuleName; readonly holds: string | undefined; readonly why: string }[] = [
     { rule: "admission", holds: admissionHold(machine, admission), why: `it is ${admission}` },
-    { rule: "boot_loop", holds: loopHold(machine, now), why: `${machine.starts.length} starts since it last joined` },
+    { rule: "boot_loop", holds: loop, why: `${machine.kernels_at.length} kernels since it was last heard of` },
     { rule: "ram_fit", holds: ramHold(machine, now), why: ramText(machine) },
   ]
   const rules: Verdict[] = []
@@ -50,16 +57,6 @@ function admissionHold({ machine }: Machine, admission: Admission): string | und
     return undefined
   }
   return admission === "seen" ? `${machine} waits to be accepted` : `${machine} was ${admission}`
-}
-
-/** A machine that starts again and again would load the network and never say why: its own screen says it. */
-function loopHold(machine: Machine, now: number): string | undefined {
-  if (!isLooping(machine, now)) {
-    return undefined
-  }
-  const minutes = Math.ceil((LOOP_WINDOW_MS - (now - (machine.starts[0] ?? now))) / MINUTE_MS)
-  const window = LOOP_WINDOW_MS / MINUTE_MS
-  return `${machine.starts.length} starts in ${window} minutes and never joined: held for ${minutes} minutes`
 }
 
 /** What it had at its last try, in /init's own words; memory may have been added since. */

@@ -60,6 +60,8 @@ export type BootServerOptions = {
   readonly log: Logger
   /** Give addresses although another server does; share port 67 with another program. */
   readonly force: boolean
+  /** TFTP from port 69 only, for firewalls and containers that don't follow a transfer to its own port. */
+  readonly isTFTPSinglePort: boolean
   /** Undefined: plain links, by an explicit option; whoever asks is booted. */
   readonly admission:
     | {
@@ -197,7 +199,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     address: addressText,
     port: PORT_TFTP,
     files: tftpFiles(options, url),
-    isSinglePort: false,
+    isSinglePort: options.isTFTPSinglePort,
     clock: SYSTEM_CLOCK,
     log,
     onRequest: (client, file) => {

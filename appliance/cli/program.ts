@@ -29,6 +29,8 @@ export type ServeOptions = {
   /** Where `build` left an image; undefined for where it leaves one by default. */
   readonly image?: string
   readonly force: boolean
+  /** Boot programs come from port 69 itself. */
+  readonly tftpSinglePort: boolean
   /** Who is accepted without being asked about: all, or so many of those whose address begins so. */
   readonly acceptAll: boolean
   readonly accept: readonly AcceptRule[]
@@ -160,6 +162,11 @@ function addServe(program: Command, handlers: Handlers, onCode: (code: number) =
     )
     .option("--image <directory>", "the image that `mandala build` made")
     .option("--force", "go on where a check would stop", false)
+    .option(
+      "--tftp-single-port",
+      "answer TFTP from port 69: where a firewall or a container lets nothing else out",
+      false,
+    )
     .option("--accept-all", "a lab: every machine that asks is accepted", false)
     .option("--accept <rule>", "PREFIX=COUNT: so many machines whose address begins so; again for more", parseRule, [])
     .option("--authority <file>", "the site's authority (default: authority.json beside the contexts; made if missing)")

@@ -98,6 +98,13 @@ export async function startDHCPServer(options: DHCPServerOptions): Promise<Resul
   return ok({ counters: adapter.counters, close })
 }
 
+/** Silence that somebody should hear of: the machine will not boot for it. */
+const REASONS_TOLD: ReadonlySet<NoReplyReason> = new Set([
+  "unknown_architecture",
+  "pool_exhausted",
+  "no_pool_for_relay",
+])
+
 class DHCPAdapter {
   readonly counters: DHCPCounters = makeCounters()
   readonly #options: DHCPServerOptions
@@ -181,7 +188,7 @@ class DHCPAdapter {
     const machine = machineOf(packet) ?? "unknown"
     if (decision.kind === "none") {
       this.counters.no_reply[decision.reason] += 1
-      if (decision.reason === "unknown_architecture" || decision.reason === "pool_exhausted") {
+      if (REASONS_TOLD.has(decision.reason)) {
         this.#logOnce(`${decision.reason} ${machine}`, () => {
           log.warn({ machine, reason: decision.reason, ...architectureOf(packet) }, "dhcp: a machine got no answer")
         })
@@ -278,6 +285,7 @@ function makeCounters(): DHCPCounters {
       other_server_chosen: 0,
       no_lease_known: 0,
       pool_exhausted: 0,
+      no_pool_for_relay: 0,
       nothing_to_answer: 0,
     },
   }

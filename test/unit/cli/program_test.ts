@@ -119,6 +119,7 @@ test("serve and build get their options, and their exit codes are the program's"
     "--image",
     "/i",
     "--force",
+    "--tftp-single-port",
     "--accept-all",
     "--accept",
     "52:54:00=3",
@@ -139,6 +140,7 @@ test("serve and build get their options, and their exit codes are the program's"
         size: "large",
         image: "/i",
         force: true,
+        tftpSinglePort: true,
         acceptAll: true,
         accept: [
           { prefix: "52-54-00", count_max: 3 },

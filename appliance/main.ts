@@ -499,6 +499,7 @@ async function runBuild(options: BuildOptions): Promise<number> {
   const outDir = options.out ?? IMAGE_DIRECTORY
   const built = await buildImage({
     outDir,
+    flavour: options.kernel,
     compression: options.compression,
     progress: showProgress(process.stderr),
     signal: interruption.signal,

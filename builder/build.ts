@@ -14,13 +14,21 @@ import { compileInit } from "./init_program.ts"
 import { type InputContext, type Inputs, readInputs } from "./inputs.ts"
 import { takeKernel } from "./kernel.ts"
 import { BUILDER_LIMITS, ramNeedBytes } from "./limits.ts"
-import { type Compression, encodeManifest, type ImageManifest, MANIFEST_SCHEMA, OUTPUT_NAMES } from "./manifest.ts"
+import {
+  type Compression,
+  encodeManifest,
+  type Flavour,
+  type ImageManifest,
+  MANIFEST_SCHEMA,
+  OUTPUT_NAMES,
+} from "./manifest.ts"
 import { NODE_PACKAGE, stripNode } from "./node_files.ts"
 import type { BuildProgressPort, BuildStep } from "./progress.ts"
 
 export type BuildOptions = {
   /** Where the image goes; replaced as a whole. */
   readonly outDir: string
+  readonly flavour: Flavour
   /** `fast` is zstd -3 (half a second), `small` is zstd -19 (most of a minute). */
   readonly compression: Compression
   readonly progress: BuildProgressPort
@@ -102,6 +110,7 @@ function makeContext(options: BuildOptions): Context {
     root: options.root ?? join(import.meta.dirname, ".."),
     entry: options.entry ?? ENTRY_DEFAULT,
     cache: options.cacheDir ?? join(options.outDir, "..", "cache"),
+    flavour: options.flavour,
     compression: options.compression,
     run,
     step: async (step, detail, work, done) => {
@@ -166,12 +175,19 @@ function describeInputs(inputs: Inputs): string {
   return `${kernel}, ${NODE_PACKAGE} ${inputs.node.version}`
 }
 
+function describeKernelWork(inputs: Inputs): string {
+  const name = inputs.kernelSource.packages[0]?.name ?? ""
+  return inputs.kernelSource.build === undefined
+    ? `fetching and unpacking ${name}`
+    : `compiling ${name}, unless it was compiled before (6 min on two cores)`
+}
+
 type AssembledImage = { readonly manifest: ImageManifest; readonly outputs: readonly Uint8Array[] }
 
 async function assembleImage(context: Context, inputs: Inputs): Promise<Result<AssembledImage, BuildError>> {
   const kernel = await context.step(
     "kernel",
-    `fetching and unpacking ${inputs.kernelSource.packages[0]?.name ?? ""}`,
+    describeKernelWork(inputs),
     () => takeKernel(inputs.kernelSource, inputs.choice, context.cache, context.run),
     (value) => `${value.release}, ${value.modules.length} modules`,
   )
@@ -225,7 +241,7 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     schema: MANIFEST_SCHEMA,
     key: inputs.key,
     image_id: base.value.imageID,
-    flavour: "stock",
+    flavour: context.flavour,
     compression: context.compression,
     kernel_release: kernel.value.release,
     ram_need_bytes: ramNeedBytes(sizes),

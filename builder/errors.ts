@@ -22,6 +22,13 @@ const PACKAGE_OF_TOOL: ReadonlyMap<string, string> = new Map([
   ["musl-gcc", "musl-tools"],
   ["gcc", "gcc"],
   ["strip", "binutils"],
+  ["ld", "binutils"],
+  ["make", "make"],
+  ["flex", "flex"],
+  ["bison", "bison"],
+  ["bc", "bc"],
+  ["tar", "tar"],
+  ["nice", "coreutils"],
   ["xz", "xz-utils"],
   ["dpkg-deb", "dpkg"],
   ["apt-get", "apt"],
@@ -57,7 +64,7 @@ export function describeBuildError(error: BuildError): string {
     case "library_missing":
       return `the library ${error.library}, which Node needs, was not found on this machine`
     case "module_missing":
-      return `${error.package} has no module ${error.module}, which the image requires (images/base/kernel.json)`
+      return `${error.package} has no module ${error.module}, which the image requires (images/FLAVOUR/kernel.json)`
     case "bundle_failed":
       return `the program could not be bundled: ${error.detail}`
     case "limit_exceeded":

@@ -7,19 +7,34 @@ import { ownerOf } from "./debian.ts"
 import type { BuildError } from "./errors.ts"
 import { exists, listNames, readBytes, resolvePath, sha256 } from "./files.ts"
 import { type InitSources, readInitSources } from "./init_program.ts"
-import { type KernelChoice, type KernelSource, parseKernelChoice, resolveKernel } from "./kernel.ts"
+import {
+  type KernelChoice,
+  type KernelSource,
+  parseKernelChoice,
+  resolveKernel,
+  resolveKernelSource,
+} from "./kernel.ts"
+import { describeKernelBuild } from "./kernel_build.ts"
 import { RAM_NEEDS } from "./limits.ts"
-import { type Compression, type ImageInput, MANIFEST_SCHEMA } from "./manifest.ts"
+import { type Compression, type Flavour, type ImageInput, MANIFEST_SCHEMA } from "./manifest.ts"
 import { findLibraries, type Library, NODE_PACKAGE, type NodeBinary, readNode } from "./node_files.ts"
 import { type RunOptions, runAny } from "./shell.ts"
 
 const TOOLS = ["musl-gcc", "strip"] as const
+/** What besides compiles a kernel of our own. Their package versions decide its bytes. */
+const KERNEL_TOOLS = ["gcc", "ld", "make", "flex", "bison"] as const
+/** Looked for before minutes go by: what a kernel's Makefile stumbles over late. */
+const KERNEL_PROGRAMS = ["bc", "tar", "xz", "nice"] as const
+
+/** objtool, which the defences against speculation need, reads objects with it. */
+const LIBELF_HEADER = "/usr/include/libelf.h"
 
 /** Where to look. */
 export type InputContext = {
   readonly root: string
   /** The program, relative to `root`. */
   readonly entry: string
+  readonly flavour: Flavour
   readonly compression: Compression
   readonly run: RunOptions
 }
@@ -38,7 +53,8 @@ export type Inputs = {
 }
 
 export async function readInputs(context: InputContext, bundleBytes: Uint8Array): Promise<Result<Inputs, BuildError>> {
-  const choicePath = join(context.root, "images/base/kernel.json")
+  const choiceName = `images/${context.flavour}/kernel.json`
+  const choicePath = join(context.root, choiceName)
   const choiceText = await readBytes(choicePath)
   if (!choiceText.ok) {
     return choiceText
@@ -47,11 +63,14 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
   if (!choice.ok) {
     return choice
   }
-  const tools = await readTools(context)
+  const tools = await readTools(context.flavour === "diskless" ? [...TOOLS, ...KERNEL_TOOLS] : TOOLS, context)
   if (!tools.ok) {
     return tools
   }
-  const kernelSource = await resolveKernel(choice.value, context.run)
+  const kernelSource =
+    context.flavour === "diskless"
+      ? await readKernelSource(choice.value, tools.value, context)
+      : await resolveKernel(choice.value, context.run)
   if (!kernelSource.ok) {
     return kernelSource
   }
@@ -101,15 +120,16 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
     { kind: "source", name: "images/base/init", version: "", file: "init", sha256: initSources.value.sha256 },
     {
       kind: "source",
-      name: "images/base/kernel.json",
+      name: choiceName,
       version: "",
       file: "kernel.json",
       sha256: sha256(choiceText.value),
     },
+    ...describeConfig(kernelSource.value),
     { kind: "source", name: "builder", version: "", file: "builder/*.ts", sha256: builderHash.value },
     ...tools.value,
   ]
-  const key = sha256(JSON.stringify([MANIFEST_SCHEMA, context.compression, RAM_NEEDS, list]))
+  const key = sha256(JSON.stringify([MANIFEST_SCHEMA, context.flavour, context.compression, RAM_NEEDS, list]))
   return ok({
     choice: choice.value,
     kernelSource: kernelSource.value,
@@ -123,10 +143,41 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
   })
 }
 
+const CONFIG_NAME = "images/diskless/kernel.config"
+
+/** The source of the kernel with its configuration, once all that compiles it is there. */
+async function readKernelSource(
+  choice: KernelChoice,
+  tools: readonly ImageInput[],
+  context: InputContext,
+): Promise<Result<KernelSource, BuildError>> {
+  for (const tool of KERNEL_PROGRAMS) {
+    if ((await findTool(tool)) === undefined) {
+      return err({ kind: "tool_missing", tool })
+    }
+  }
+  if (!(await exists(LIBELF_HEADER))) {
+    const advice = 'run "sudo apt-get install libelf-dev"'
+    return err({ kind: "input_missing", path: LIBELF_HEADER, advice })
+  }
+  const config = await readBytes(join(context.root, CONFIG_NAME))
+  if (!config.ok) {
+    return config
+  }
+  const versions = tools.map((tool) => `${tool.name} ${tool.version}`)
+  return resolveKernelSource(choice, describeKernelBuild(config.value.toString("utf8"), versions), context.run)
+}
+
+function describeConfig(source: KernelSource): ImageInput[] {
+  return source.build === undefined
+    ? []
+    : [{ kind: "source", name: CONFIG_NAME, version: "", file: ".config", sha256: sha256(source.build.config) }]
+}
+
 /** The programs whose output goes into the image: their versions decide its bytes as much as the sources do. */
-async function readTools(context: InputContext): Promise<Result<ImageInput[], BuildError>> {
+async function readTools(names: readonly string[], context: InputContext): Promise<Result<ImageInput[], BuildError>> {
   const tools: ImageInput[] = []
-  for (const tool of TOOLS) {
+  for (const tool of names) {
     const asked = await runAny(tool, ["--version"], context.run)
     if (!asked.ok) {
       return asked

@@ -3,6 +3,10 @@ import { err, ok, type Result } from "../appliance/types/result.ts"
 
 export const MANIFEST_SCHEMA = 1
 
+/** Which kernel: for virtual machines, for any machine by modules, or one of our own that has no block layer. */
+export const FLAVOURS = ["stock", "hardware", "diskless"] as const
+export type Flavour = (typeof FLAVOURS)[number]
+
 export const COMPRESSIONS = ["fast", "small"] as const
 export type Compression = (typeof COMPRESSIONS)[number]
 
@@ -23,7 +27,7 @@ export type ImageManifest = {
   readonly key: string
   /** Hash of the base archive's files; also in the need-manifest and in the sentinel. */
   readonly image_id: string
-  readonly flavour: "stock"
+  readonly flavour: Flavour
   readonly compression: Compression
   readonly kernel_release: string
   /** MemTotal below which /init halts with both numbers. */
@@ -37,7 +41,7 @@ export type ImageManifest = {
   readonly modules: {
     readonly loadable: readonly string[]
     readonly builtin: readonly string[]
-    /** Asked for by images/base/kernel.json, not in this kernel package. */
+    /** Asked for by images/FLAVOUR/kernel.json, not in this kernel package. */
     readonly absent: readonly string[]
   }
 }
@@ -78,7 +82,7 @@ const FIELDS: { readonly [Field in keyof ImageManifest]: Check } = {
   schema: (value) => value === MANIFEST_SCHEMA,
   key: isSHA256,
   image_id: isSHA256,
-  flavour: (value) => value === "stock",
+  flavour: (value) => FLAVOURS.some((flavour) => flavour === value),
   compression: (value) => COMPRESSIONS.some((compression) => compression === value),
   kernel_release: isText,
   ram_need_bytes: isSize,

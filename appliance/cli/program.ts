@@ -41,6 +41,7 @@ export type AcceptRule = { readonly prefix: string; readonly count_max: number }
 
 export type BuildOptions = {
   readonly out?: string
+  readonly kernel: "stock" | "hardware" | "diskless"
   readonly compression: "fast" | "small"
   readonly output: "text" | "json"
 }
@@ -168,10 +169,18 @@ function addBuild(program: Command, handlers: Handlers, onCode: (code: number) =
     .description("make the image: kernel, initramfs, manifest")
     .option("--out <directory>", "where the image goes")
     .addOption(
+      new Option(
+        "--kernel <flavour>",
+        "stock: Debian's for virtual machines; hardware: Debian's generic one with drivers; diskless: ours, compiled",
+      )
+        .choices(["stock", "hardware", "diskless"])
+        .default("hardware"),
+    )
+    .addOption(
       new Option("--compression <level>", "fast to make, or small to send").choices(["fast", "small"]).default("fast"),
     )
     .addOption(outputOption(["text", "json"]))
-    .addHelpText("after", examples("mandala build", "mandala build --out /srv/mandala --compression small"))
+    .addHelpText("after", examples("mandala build", "mandala build --kernel diskless --compression small"))
     .action(async (options: BuildOptions) => onCode(await handlers.build(options)))
 }
 

@@ -10,7 +10,7 @@ export const MANIFEST: ImageManifest = {
   schema: MANIFEST_SCHEMA,
   key: "01".repeat(32),
   image_id: "23".repeat(32),
-  flavour: "stock",
+  flavour: "hardware",
   compression: "fast",
   kernel_release: "6.1.0-56-amd64",
   ram_need_bytes: 486_128_128,

@@ -3,7 +3,7 @@
  * the reuse of an image that nothing changed in, and the swap by which a new one appears whole or not at all.
  * Plane: control.
  */
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { compressBase, describeFile, packBase, packInit, ZSTD_LEVEL } from "./archives.ts"
 import { bundle } from "./bundle.ts"
@@ -53,7 +53,9 @@ type Context = InputContext & {
 }
 
 /** Builds what `options` says, or finds that the image there is already that. */
-export async function buildImage(options: BuildOptions): Promise<Result<ImageManifest, BuildError>> {
+export async function buildImage(asked: BuildOptions): Promise<Result<ImageManifest, BuildError>> {
+  // Absolute, because tools run in directories of their own.
+  const options = { ...asked, outDir: resolve(asked.outDir) }
   const startedAt = performance.now()
   const built = await buildOrReuse(options, startedAt)
   if (!built.ok) {

@@ -12,7 +12,7 @@ export const BUILDER_LIMITS = {
   need_bytes_max: 16 * KIB - 1,
   need_path_bytes_max: 127,
   /** MODULES_MAX, ALIASES_MAX and MODULE_TABLE_BYTES_MAX of init.h. */
-  modules_max: 64,
+  modules_max: 96,
   module_aliases_max: 4096,
   module_table_bytes_max: 256 * KIB - 1,
   /** Depth of the dependencies, MODULE_DEPTH_MAX of init.h. */

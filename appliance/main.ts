@@ -500,6 +500,7 @@ async function runBuild(options: BuildOptions): Promise<number> {
   const built = await buildImage({
     outDir,
     flavour: options.kernel,
+    lock: options.frozen === true ? "frozen" : options.update === true ? "update" : "prefer",
     compression: options.compression,
     progress: showProgress(process.stderr),
     signal: interruption.signal,

@@ -14,6 +14,7 @@ import { compileInit } from "./init_program.ts"
 import { type InputContext, type Inputs, readInputs } from "./inputs.ts"
 import { takeKernel } from "./kernel.ts"
 import { BUILDER_LIMITS, ramNeedBytes } from "./limits.ts"
+import { type LockMode, updateLock } from "./lock.ts"
 import {
   type Compression,
   encodeManifest,
@@ -24,11 +25,14 @@ import {
 } from "./manifest.ts"
 import { NODE_PACKAGE, stripNode } from "./node_files.ts"
 import type { BuildProgressPort, BuildStep } from "./progress.ts"
+import { encodeSBOM } from "./sbom.ts"
 
 export type BuildOptions = {
   /** Where the image goes; replaced as a whole. */
   readonly outDir: string
   readonly flavour: Flavour
+  /** By default `prefer`. */
+  readonly lock?: LockMode
   /** `fast` is zstd -3 (half a second), `small` is zstd -19 (most of a minute). */
   readonly compression: Compression
   readonly progress: BuildProgressPort
@@ -41,6 +45,7 @@ export type BuildOptions = {
   readonly signal?: AbortSignal
 }
 
+const SBOM_NAME = "sbom.json"
 const ENTRY_DEFAULT = "appliance/main.ts"
 type Context = InputContext & {
   readonly cache: string
@@ -81,8 +86,30 @@ async function buildOrReuse(options: BuildOptions, startedAt: number): Promise<R
   if (!inputs.ok) {
     return inputs
   }
+  for (const difference of describeUnlocked(inputs.value)) {
+    options.progress({ kind: "note", text: `not as locked: ${difference}` })
+  }
+  const built = await buildUnlessPresent(options, context, inputs.value, startedAt)
+  if (!built.ok || context.lock !== "update") {
+    return built
+  }
+  const updated = await updateLock(context.root, context.flavour, inputs.value.list)
+  return updated.ok ? built : updated
+}
+
+function describeUnlocked(inputs: Inputs): string[] {
+  return inputs.unlocked.map((one) => `${one.name}: ${one.found}, not ${one.locked}`)
+}
+
+async function buildUnlessPresent(
+  options: BuildOptions,
+  context: Context,
+  inputs: Inputs,
+  startedAt: number,
+): Promise<Result<ImageManifest, BuildError>> {
+  const parent = join(options.outDir, "..")
   const present = await readImage(options.outDir)
-  if (present.ok && present.value.manifest.key === inputs.value.key) {
+  if (present.ok && present.value.manifest.key === inputs.key) {
     options.progress({ kind: "unchanged", ms: performance.now() - startedAt })
     return ok(present.value.manifest)
   }
@@ -93,7 +120,7 @@ async function buildOrReuse(options: BuildOptions, startedAt: number): Promise<R
   if (free.value < BUILDER_LIMITS.disk_bytes_min) {
     return err({ kind: "disk_full", path: parent })
   }
-  const image = await assembleImage(context, inputs.value)
+  const image = await assembleImage(context, inputs)
   if (!image.ok) {
     return image
   }
@@ -113,6 +140,7 @@ function makeContext(options: BuildOptions): Context {
     entry: options.entry ?? ENTRY_DEFAULT,
     cache: options.cacheDir ?? join(options.outDir, "..", "cache"),
     flavour: options.flavour,
+    lock: options.lock ?? "prefer",
     compression: options.compression,
     run,
     step: async (step, detail, work, done) => {
@@ -164,7 +192,7 @@ async function gatherInputs(context: Context): Promise<Result<Inputs, BuildError
     "bundle",
     context.entry,
     () => bundle(context),
-    (bytes) => `${context.entry}, ${bytes.length} bytes`,
+    (value) => `${context.entry}, ${value.bytes.length} bytes`,
   )
   if (!bundled.ok) {
     return bundled
@@ -184,7 +212,11 @@ function describeKernelWork(inputs: Inputs): string {
     : `compiling ${name}, unless it was compiled before (6 min on two cores)`
 }
 
-type AssembledImage = { readonly manifest: ImageManifest; readonly outputs: readonly Uint8Array[] }
+type AssembledImage = {
+  readonly manifest: ImageManifest
+  readonly outputs: readonly Uint8Array[]
+  readonly sbom: Uint8Array
+}
 
 async function assembleImage(context: Context, inputs: Inputs): Promise<Result<AssembledImage, BuildError>> {
   const kernel = await context.step(
@@ -239,6 +271,7 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     return firstArchive
   }
   const outputs = [kernel.value.image, firstArchive.value, compressed.value]
+  const sbom = new TextEncoder().encode(encodeSBOM({ ...inputs, flavour: context.flavour, inputs: inputs.list }))
   const manifest: ImageManifest = {
     schema: MANIFEST_SCHEMA,
     key: inputs.key,
@@ -249,6 +282,8 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     ram_need_bytes: ramNeedBytes(sizes),
     unpacked_bytes: sizes.unpackedBytes,
     inputs: inputs.list,
+    unlocked: describeUnlocked(inputs),
+    sbom: describeFile(SBOM_NAME, sbom),
     outputs: OUTPUT_NAMES.map((name, index) => describeFile(name, outputs[index] ?? new Uint8Array(0))),
     base_files: base.value.files,
     modules: {
@@ -257,7 +292,7 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
       absent: kernel.value.absent,
     },
   }
-  return ok({ manifest, outputs })
+  return ok({ manifest, outputs, sbom })
 }
 
 /** Writes beside, then swaps: whoever looks finds the old image or the new one. */
@@ -294,6 +329,10 @@ async function fillDirectory(directory: string, image: AssembledImage): Promise<
     if (!written.ok) {
       return written
     }
+  }
+  const listed = await writeBytes(join(directory, SBOM_NAME), image.sbom)
+  if (!listed.ok) {
+    return listed
   }
   return writeBytes(join(directory, "manifest.json"), encodeManifest(image.manifest))
 }

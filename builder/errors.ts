@@ -15,6 +15,7 @@ export type BuildError =
   | { readonly kind: "module_missing"; readonly module: string; readonly package: string }
   | { readonly kind: "bundle_failed"; readonly detail: string }
   | { readonly kind: "limit_exceeded"; readonly limit: string; readonly maximum: number; readonly found: number }
+  | { readonly kind: "lock_differs"; readonly name: string; readonly locked: string; readonly found: string }
   | { readonly kind: "interrupted" }
 
 /** Which Debian package brings a tool that the build runs. */
@@ -69,6 +70,11 @@ export function describeBuildError(error: BuildError): string {
       return `the program could not be bundled: ${error.detail}`
     case "limit_exceeded":
       return `${error.limit} is ${error.maximum}, and this build needs ${error.found}`
+    case "lock_differs":
+      return (
+        `${error.name} is ${error.found}, and images/lock.json has ${error.locked}: ` +
+        "install what is locked, or move the lock with --update"
+      )
     case "interrupted":
       return "interrupted; nothing was written"
     default:

@@ -3,6 +3,7 @@ import { delimiter, join } from "node:path"
 import { assert } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { BUNDLE_PATH, NODE_PATH } from "./archives.ts"
+import type { Bundle } from "./bundle.ts"
 import { ownerOf } from "./debian.ts"
 import type { BuildError } from "./errors.ts"
 import { exists, listNames, readBytes, resolvePath, sha256 } from "./files.ts"
@@ -16,8 +17,10 @@ import {
 } from "./kernel.ts"
 import { describeKernelBuild } from "./kernel_build.ts"
 import { RAM_NEEDS } from "./limits.ts"
+import { compareWithLock, type LockDifference, type LockedInput, type LockMode, readLock } from "./lock.ts"
 import { type Compression, type Flavour, type ImageInput, MANIFEST_SCHEMA } from "./manifest.ts"
 import { findLibraries, type Library, NODE_PACKAGE, type NodeBinary, readNode } from "./node_files.ts"
+import type { BundledPackage } from "./sbom.ts"
 import { type RunOptions, runAny } from "./shell.ts"
 
 const TOOLS = ["musl-gcc", "strip"] as const
@@ -35,6 +38,7 @@ export type InputContext = {
   /** The program, relative to `root`. */
   readonly entry: string
   readonly flavour: Flavour
+  readonly lock: LockMode
   readonly compression: Compression
   readonly run: RunOptions
 }
@@ -48,11 +52,14 @@ export type Inputs = {
   readonly initSources: InitSources
   readonly tools: readonly ImageInput[]
   readonly bundle: Uint8Array
+  readonly bundled: readonly BundledPackage[]
+  /** What is not as it is locked. */
+  readonly unlocked: readonly LockDifference[]
   readonly list: readonly ImageInput[]
   readonly key: string
 }
 
-export async function readInputs(context: InputContext, bundleBytes: Uint8Array): Promise<Result<Inputs, BuildError>> {
+export async function readInputs(context: InputContext, bundled: Bundle): Promise<Result<Inputs, BuildError>> {
   const choiceName = `images/${context.flavour}/kernel.json`
   const choicePath = join(context.root, choiceName)
   const choiceText = await readBytes(choicePath)
@@ -63,14 +70,21 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
   if (!choice.ok) {
     return choice
   }
+  const lock = await readLock(context.root)
+  if (!lock.ok) {
+    return lock
+  }
+  const locked = lock.value.get(context.flavour) ?? []
+  // To move the lock is to take what is there now.
+  const preferred = context.lock === "update" ? [] : locked
   const tools = await readTools(context.flavour === "diskless" ? [...TOOLS, ...KERNEL_TOOLS] : TOOLS, context)
   if (!tools.ok) {
     return tools
   }
   const kernelSource =
     context.flavour === "diskless"
-      ? await readKernelSource(choice.value, tools.value, context)
-      : await resolveKernel(choice.value, context.run)
+      ? await readKernelSource(choice.value, preferred, tools.value, context)
+      : await resolveKernel(choice.value, preferred, context.run)
   if (!kernelSource.ok) {
     return kernelSource
   }
@@ -116,7 +130,7 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
       file: NODE_PATH,
       sha256: node.value.sha256,
     },
-    { kind: "bundle", name: context.entry, version: "", file: BUNDLE_PATH, sha256: sha256(bundleBytes) },
+    { kind: "bundle", name: context.entry, version: "", file: BUNDLE_PATH, sha256: sha256(bundled.bytes) },
     { kind: "source", name: "images/base/init", version: "", file: "init", sha256: initSources.value.sha256 },
     {
       kind: "source",
@@ -129,7 +143,11 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
     { kind: "source", name: "builder", version: "", file: "builder/*.ts", sha256: builderHash.value },
     ...tools.value,
   ]
-  const key = sha256(JSON.stringify([MANIFEST_SCHEMA, context.flavour, context.compression, RAM_NEEDS, list]))
+  const unlocked = context.lock === "update" ? [] : compareWithLock(locked, list)
+  if (context.lock === "frozen" && unlocked[0] !== undefined) {
+    return err({ kind: "lock_differs", ...unlocked[0] })
+  }
+  const key = sha256(JSON.stringify([MANIFEST_SCHEMA, context.flavour, context.compression, RAM_NEEDS, list, unlocked]))
   return ok({
     choice: choice.value,
     kernelSource: kernelSource.value,
@@ -137,7 +155,9 @@ export async function readInputs(context: InputContext, bundleBytes: Uint8Array)
     libraries: libraries.value,
     initSources: initSources.value,
     tools: tools.value,
-    bundle: bundleBytes,
+    bundle: bundled.bytes,
+    bundled: bundled.packages,
+    unlocked,
     list,
     key,
   })
@@ -148,6 +168,7 @@ const CONFIG_NAME = "images/diskless/kernel.config"
 /** The source of the kernel with its configuration, once all that compiles it is there. */
 async function readKernelSource(
   choice: KernelChoice,
+  locked: readonly LockedInput[],
   tools: readonly ImageInput[],
   context: InputContext,
 ): Promise<Result<KernelSource, BuildError>> {
@@ -165,7 +186,8 @@ async function readKernelSource(
     return config
   }
   const versions = tools.map((tool) => `${tool.name} ${tool.version}`)
-  return resolveKernelSource(choice, describeKernelBuild(config.value.toString("utf8"), versions), context.run)
+  const build = describeKernelBuild(config.value.toString("utf8"), versions)
+  return resolveKernelSource(choice, locked, build, context.run)
 }
 
 function describeConfig(source: KernelSource): ImageInput[] {

@@ -10,6 +10,7 @@ import type { BuildError } from "./errors.ts"
 import { discard, exists, listFilesBelow, makeDirectory, move, readBytes, sha256, writeBytes } from "./files.ts"
 import { compileKernel, type KernelBuild, releaseOf } from "./kernel_build.ts"
 import { BUILDER_LIMITS } from "./limits.ts"
+import type { LockedInput } from "./lock.ts"
 import { type KernelModule, moduleName, readModuleInfo } from "./modules.ts"
 import { type RunOptions, run } from "./shell.ts"
 
@@ -63,11 +64,39 @@ function parseJSON(text: string): unknown {
   }
 }
 
+/** The kernel's packages as they are locked; none when apt can no longer give one of them. */
+async function showLocked(
+  locked: readonly LockedInput[],
+  options: RunOptions,
+): Promise<Result<readonly DebianPackage[], BuildError>> {
+  const packages: DebianPackage[] = []
+  for (const wanted of locked.filter((one) => one.kind === "debian_package" && one.name.startsWith("linux-"))) {
+    const shown = await showPackage(wanted.name, options, wanted.version)
+    if (!shown.ok) {
+      return shown
+    }
+    if (shown.value === undefined || shown.value.sha256 !== wanted.sha256) {
+      return ok([])
+    }
+    packages.push(shown.value)
+  }
+  return ok(packages)
+}
+
 /** Which packages apt would give now. The metapackage names the kernel's release. */
 export async function resolveKernel(
   choice: KernelChoice,
+  locked: readonly LockedInput[],
   options: RunOptions,
 ): Promise<Result<KernelSource, BuildError>> {
+  const packages = await showLocked(locked, options)
+  if (!packages.ok) {
+    return packages
+  }
+  const lockedImage = packages.value.find((one) => one.name.startsWith("linux-image-"))
+  if (lockedImage !== undefined) {
+    return ok({ release: lockedImage.name.slice("linux-image-".length), packages: packages.value })
+  }
   for (const name of choice.packages) {
     const meta = await showPackage(name, options)
     if (!meta.ok) {
@@ -103,9 +132,18 @@ export async function resolveKernel(
 /** The source that apt would give now; the metapackage names its series. */
 export async function resolveKernelSource(
   choice: KernelChoice,
+  locked: readonly LockedInput[],
   build: KernelBuild,
   options: RunOptions,
 ): Promise<Result<KernelSource, BuildError>> {
+  const packages = await showLocked(locked, options)
+  if (!packages.ok) {
+    return packages
+  }
+  const lockedSource = packages.value[0]
+  if (lockedSource !== undefined) {
+    return ok({ release: releaseOf(lockedSource.version), packages: [lockedSource], build })
+  }
   for (const name of choice.packages) {
     const meta = await showPackage(name, options)
     if (!meta.ok) {

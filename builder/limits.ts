@@ -23,6 +23,10 @@ export const BUILDER_LIMITS = {
   /** Free space that a build needs: the unpacked kernel package, the cache, two images. */
   disk_bytes_min: 1024 * MIB,
   manifest_bytes_max: 256 * KIB,
+  /** Packages and tools of one flavour in images/lock.json. */
+  lock_inputs_max: 64,
+  /** npm packages of which something is in the bundle. */
+  bundled_packages_max: 128,
   /** What readImage() is ready to hold. */
   kernel_bytes_max: 64 * MIB,
   base_bytes_max: 512 * MIB,

@@ -1,7 +1,7 @@
 /** What an image is made of and what came out: the schema of `manifest.json`, written and read. Plane: control. */
 import { err, ok, type Result } from "../appliance/types/result.ts"
 
-export const MANIFEST_SCHEMA = 1
+export const MANIFEST_SCHEMA = 2
 
 /** Which kernel: for virtual machines, for any machine by modules, or one of our own that has no block layer. */
 export const FLAVOURS = ["stock", "hardware", "diskless"] as const
@@ -34,6 +34,9 @@ export type ImageManifest = {
   readonly ram_need_bytes: number
   readonly unpacked_bytes: number
   readonly inputs: readonly ImageInput[]
+  /** Inputs that are not the locked ones, as "name: version, not version". */
+  readonly unlocked: readonly string[]
+  readonly sbom: ImageFile
   /** `kernel`, `init.img` and `base.img`, in this order. */
   readonly outputs: readonly ImageFile[]
   /** The files of the base archive, in its order. */
@@ -88,6 +91,8 @@ const FIELDS: { readonly [Field in keyof ImageManifest]: Check } = {
   ram_need_bytes: isSize,
   unpacked_bytes: isSize,
   inputs: (value) => isArrayOf(value, isInput),
+  unlocked: (value) => isArrayOf(value, isText),
+  sbom: isFile,
   outputs: (value) =>
     isArrayOf(value, isFile) &&
     Array.isArray(value) &&

@@ -43,6 +43,8 @@ export type BuildOptions = {
   readonly out?: string
   readonly kernel: "stock" | "hardware" | "diskless"
   readonly compression: "fast" | "small"
+  readonly frozen?: boolean
+  readonly update?: boolean
   readonly output: "text" | "json"
 }
 
@@ -179,6 +181,8 @@ function addBuild(program: Command, handlers: Handlers, onCode: (code: number) =
     .addOption(
       new Option("--compression <level>", "fast to make, or small to send").choices(["fast", "small"]).default("fast"),
     )
+    .addOption(new Option("--frozen", "refuse whatever is not as images/lock.json has it").conflicts("update"))
+    .option("--update", "take what is there now, and lock it")
     .addOption(outputOption(["text", "json"]))
     .addHelpText("after", examples("mandala build", "mandala build --kernel diskless --compression small"))
     .action(async (options: BuildOptions) => onCode(await handlers.build(options)))

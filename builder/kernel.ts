@@ -1,7 +1,7 @@
 /**
- * The kernel of each flavour: a package of Debian's (or Ubuntu's), of which the image takes the kernel itself and the few
- * modules that images/FLAVOUR/kernel.json names, or one compiled from Debian's source. Nothing is installed on the host.
- * Plane: control.
+ * The kernel of each flavour: a package of Debian's (or Ubuntu's), of which the image takes the kernel itself and the
+ * few modules that images/FLAVOUR/kernel.json names, or one compiled from Debian's source. Nothing is installed on
+ * the host. Plane: control.
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import { err, ok, type Result } from "../appliance/types/result.ts"

@@ -1,6 +1,6 @@
 /**
- * The `diskless` kernel: Debian's source, configured by images/diskless/kernel.config and nothing else, compiled so that
- * neither the time, the place nor the person is in its bytes. Plane: control.
+ * The `diskless` kernel: Debian's source, configured by images/diskless/kernel.config and nothing else, compiled so
+ * that neither the time, the place nor the person is in its bytes. Plane: control.
  */
 import { availableParallelism } from "node:os"
 import { err, ok, type Result } from "../appliance/types/result.ts"

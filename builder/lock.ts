@@ -14,7 +14,7 @@ export type LockMode = "prefer" | "frozen" | "update"
 export type LockedInput = Pick<ImageInput, "kind" | "name" | "version" | "file" | "sha256">
 export type Lock = ReadonlyMap<Flavour, readonly LockedInput[]>
 
-export const LOCK_PATH = "images/lock.json"
+const LOCK_PATH = "images/lock.json"
 const LOCK_SCHEMA = 1
 const KINDS = ["debian_package", "npm_package", "tool"] as const
 const FIELDS = ["kind", "name", "version", "file", "sha256"] as const

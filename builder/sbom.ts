@@ -41,11 +41,10 @@ export function licenceOf(packageName: string): string | undefined {
 export function encodeSBOM(content: SBOMContent): string {
   assert(/^[0-9a-f]{64}$/.test(content.key), "sbom: the key of an image is a SHA-256")
   const components = [...debianComponents(content.inputs), ...npmComponents(content), ...ownComponents(content.inputs)]
-  const serial = sha256(`sbom ${content.key}`)
   const document = {
     bomFormat: "CycloneDX",
     specVersion: "1.5",
-    serialNumber: `urn:uuid:${serial.slice(0, 8)}-${serial.slice(8, 12)}-5${serial.slice(13, 16)}-a${serial.slice(17, 20)}-${serial.slice(20, 32)}`,
+    serialNumber: uuidOf(`sbom ${content.key}`),
     version: 1,
     metadata: {
       component: { type: "firmware", name: `mandala-${content.flavour}`, version: content.key.slice(0, 16) },
@@ -53,6 +52,14 @@ export function encodeSBOM(content: SBOMContent): string {
     components: components.sort((a, b) => (a.name < b.name ? -1 : 1)),
   }
   return `${JSON.stringify(document, undefined, 2)}\n`
+}
+
+/** In the form of a name-based UUID. */
+function uuidOf(text: string): string {
+  const digits = sha256(text)
+  const third = `5${digits.slice(13, 16)}`
+  const fourth = `a${digits.slice(17, 20)}`
+  return `urn:uuid:${digits.slice(0, 8)}-${digits.slice(8, 12)}-${third}-${fourth}-${digits.slice(20, 32)}`
 }
 
 /** One for each package, however many of its files are in the image; the hash is that of the first. */

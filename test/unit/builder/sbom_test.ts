@@ -26,7 +26,8 @@ type Listed = { readonly name: string; readonly version: string; readonly licens
 
 test("each component once, what is only a tool is not inside, and the same image has the same list", () => {
   const text = encodeSBOM(CONTENT)
-  const document: { components: Listed[]; bomFormat: string; serialNumber: string } = JSON.parse(text)
+  // Proof: what is read was written by encodeSBOM() a line above.
+  const document = JSON.parse(text) as { components: Listed[]; bomFormat: string; serialNumber: string }
   expect(document.bomFormat).toBe("CycloneDX")
   expect(document.serialNumber).toMatch(/^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}$/)
   expect(document.components.map((one) => `${one.name} ${one.licenses[0].expression}`)).toEqual([

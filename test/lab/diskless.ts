@@ -1,7 +1,7 @@
 /**
- * `npm run diskless`: compiles the kernel without storage (once: it is cached), proves on the running kernel that no disk
- * could be touched, and plays the whole scene on it. Not a part of `npm test`, for which the compilation is too long.
- * Plane: control.
+ * `npm run diskless`: compiles the kernel without storage (once: it is cached), proves on the running kernel that no
+ * disk could be touched, and plays the whole scene on it. Not a part of `npm test`, for which the compilation is too
+ * long. Plane: control.
  */
 import { spawn } from "node:child_process"
 import { join, resolve } from "node:path"

@@ -10,7 +10,7 @@ import { gunzipSync } from "node:zlib"
 import { encodeCpio } from "../../appliance/types/cpio.ts"
 import { PROBE_BYTES_MAX, PROBE_DISK_BYTES, PROBE_MS } from "./limits.ts"
 
-export type StorageFacts = {
+type StorageFacts = {
   /** The probe came to its end. */
   readonly isWhole: boolean
   readonly blockDevices: readonly string[]
@@ -42,7 +42,8 @@ export function parseProbe(text: string): StorageFacts {
 
 function unpack(hexadecimal: string): string[] {
   try {
-    return gunzipSync(Buffer.from(hexadecimal, "hex")).toString("latin1").split("\n").filter((line) => line.includes("CONFIG_"))
+    const text = gunzipSync(Buffer.from(hexadecimal, "hex")).toString("latin1")
+    return text.split("\n").filter((line) => line.includes("CONFIG_"))
   } catch {
     // A kernel without /proc/config.gz, or a console that was cut: no line, which the judge names.
     return []

@@ -500,6 +500,7 @@ async function runBuild(options: BuildOptions): Promise<number> {
   const built = await buildImage({
     outDir,
     flavour: options.kernel,
+    form: options.form,
     lock: options.frozen === true ? "frozen" : options.update === true ? "update" : "prefer",
     compression: options.compression,
     progress: showProgress(process.stderr),

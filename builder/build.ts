@@ -19,6 +19,7 @@ import {
   type Compression,
   encodeManifest,
   type Flavour,
+  type Form,
   type ImageManifest,
   MANIFEST_SCHEMA,
   OUTPUT_NAMES,
@@ -26,11 +27,14 @@ import {
 import { NODE_PACKAGE, stripNode } from "./node_files.ts"
 import type { BuildProgressPort, BuildStep } from "./progress.ts"
 import { encodeSBOM } from "./sbom.ts"
+import { assembleUKI, takeStub, UKI_NAME, type UKIContent } from "./uki.ts"
 
 export type BuildOptions = {
   /** Where the image goes; replaced as a whole. */
   readonly outDir: string
   readonly flavour: Flavour
+  /** By default `pxe`. */
+  readonly form?: Form
   /** By default `prefer`. */
   readonly lock?: LockMode
   /** `fast` is zstd -3 (half a second), `small` is zstd -19 (most of a minute). */
@@ -140,6 +144,7 @@ function makeContext(options: BuildOptions): Context {
     entry: options.entry ?? ENTRY_DEFAULT,
     cache: options.cacheDir ?? join(options.outDir, "..", "cache"),
     flavour: options.flavour,
+    form: options.form ?? "pxe",
     lock: options.lock ?? "prefer",
     compression: options.compression,
     run,
@@ -216,6 +221,7 @@ type AssembledImage = {
   readonly manifest: ImageManifest
   readonly outputs: readonly Uint8Array[]
   readonly sbom: Uint8Array
+  readonly uki: Uint8Array | undefined
 }
 
 async function assembleImage(context: Context, inputs: Inputs): Promise<Result<AssembledImage, BuildError>> {
@@ -271,6 +277,10 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     return firstArchive
   }
   const outputs = [kernel.value.image, firstArchive.value, compressed.value]
+  const uki = await makeUKI(context, inputs, { kernel: kernel.value.image, archives: outputs.slice(1) })
+  if (!uki.ok) {
+    return uki
+  }
   const sbom = new TextEncoder().encode(encodeSBOM({ ...inputs, flavour: context.flavour, inputs: inputs.list }))
   const manifest: ImageManifest = {
     schema: MANIFEST_SCHEMA,
@@ -284,6 +294,7 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     inputs: inputs.list,
     unlocked: describeUnlocked(inputs),
     sbom: describeFile(SBOM_NAME, sbom),
+    uki: uki.value === undefined ? null : describeFile(UKI_NAME, uki.value),
     outputs: OUTPUT_NAMES.map((name, index) => describeFile(name, outputs[index] ?? new Uint8Array(0))),
     base_files: base.value.files,
     modules: {
@@ -292,7 +303,19 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
       absent: kernel.value.absent,
     },
   }
-  return ok({ manifest, outputs, sbom })
+  return ok({ manifest, outputs, sbom, uki: uki.value })
+}
+
+async function makeUKI(
+  context: Context,
+  inputs: Inputs,
+  content: UKIContent,
+): Promise<Result<Uint8Array | undefined, BuildError>> {
+  if (inputs.stubSource === undefined) {
+    return ok(undefined)
+  }
+  const stub = await takeStub(inputs.stubSource, context.cache, context.run)
+  return stub.ok ? assembleUKI(stub.value, content) : stub
 }
 
 /** Writes beside, then swaps: whoever looks finds the old image or the new one. */
@@ -326,6 +349,12 @@ async function fillDirectory(directory: string, image: AssembledImage): Promise<
   }
   for (const [index, name] of OUTPUT_NAMES.entries()) {
     const written = await writeBytes(join(directory, name), image.outputs[index] ?? new Uint8Array(0))
+    if (!written.ok) {
+      return written
+    }
+  }
+  if (image.uki !== undefined) {
+    const written = await writeBytes(join(directory, UKI_NAME), image.uki)
     if (!written.ok) {
       return written
     }

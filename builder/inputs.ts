@@ -4,7 +4,7 @@ import { assert } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { BUNDLE_PATH, NODE_PATH } from "./archives.ts"
 import type { Bundle } from "./bundle.ts"
-import { ownerOf } from "./debian.ts"
+import { type DebianPackage, ownerOf } from "./debian.ts"
 import type { BuildError } from "./errors.ts"
 import { exists, listNames, readBytes, resolvePath, sha256 } from "./files.ts"
 import { type InitSources, readInitSources } from "./init_program.ts"
@@ -18,10 +18,11 @@ import {
 import { describeKernelBuild } from "./kernel_build.ts"
 import { RAM_NEEDS } from "./limits.ts"
 import { compareWithLock, type LockDifference, type LockedInput, type LockMode, readLock } from "./lock.ts"
-import { type Compression, type Flavour, type ImageInput, MANIFEST_SCHEMA } from "./manifest.ts"
+import { type Compression, type Flavour, type Form, type ImageInput, MANIFEST_SCHEMA } from "./manifest.ts"
 import { findLibraries, type Library, NODE_PACKAGE, type NodeBinary, readNode } from "./node_files.ts"
 import type { BundledPackage } from "./sbom.ts"
 import { type RunOptions, runAny } from "./shell.ts"
+import { resolveStub } from "./uki.ts"
 
 const TOOLS = ["musl-gcc", "strip"] as const
 /** What besides compiles a kernel of our own. Their package versions decide its bytes. */
@@ -38,6 +39,7 @@ export type InputContext = {
   /** The program, relative to `root`. */
   readonly entry: string
   readonly flavour: Flavour
+  readonly form: Form
   readonly lock: LockMode
   readonly compression: Compression
   readonly run: RunOptions
@@ -47,6 +49,8 @@ export type InputContext = {
 export type Inputs = {
   readonly choice: KernelChoice
   readonly kernelSource: KernelSource
+  /** Of the EFI stub, where the form is `uki`. */
+  readonly stubSource: DebianPackage | undefined
   readonly node: NodeBinary
   readonly libraries: readonly Library[]
   readonly initSources: InitSources
@@ -88,6 +92,12 @@ export async function readInputs(context: InputContext, bundled: Bundle): Promis
   if (!kernelSource.ok) {
     return kernelSource
   }
+  const stubVersion = preferred.find((one) => one.name === "systemd-boot-efi")?.version
+  const stubSource = context.form === "uki" ? await resolveStub(stubVersion, context.run) : ok(undefined)
+  if (!stubSource.ok) {
+    return stubSource
+  }
+  const packages = [...kernelSource.value.packages, ...(stubSource.value === undefined ? [] : [stubSource.value])]
   const node = await readNode(context.root)
   if (!node.ok) {
     return node
@@ -105,7 +115,7 @@ export async function readInputs(context: InputContext, bundled: Bundle): Promis
     return builderHash
   }
   const list: ImageInput[] = [
-    ...kernelSource.value.packages.map(
+    ...packages.map(
       (one): ImageInput => ({
         kind: "debian_package",
         name: one.name,
@@ -147,10 +157,13 @@ export async function readInputs(context: InputContext, bundled: Bundle): Promis
   if (context.lock === "frozen" && unlocked[0] !== undefined) {
     return err({ kind: "lock_differs", ...unlocked[0] })
   }
-  const key = sha256(JSON.stringify([MANIFEST_SCHEMA, context.flavour, context.compression, RAM_NEEDS, list, unlocked]))
+  const key = sha256(
+    JSON.stringify([MANIFEST_SCHEMA, context.flavour, context.form, context.compression, RAM_NEEDS, list, unlocked]),
+  )
   return ok({
     choice: choice.value,
     kernelSource: kernelSource.value,
+    stubSource: stubSource.value,
     node: node.value,
     libraries: libraries.value,
     initSources: initSources.value,

@@ -23,6 +23,8 @@ export const BUILDER_LIMITS = {
   /** Free space that a build needs: the unpacked kernel package, the cache, two images. */
   disk_bytes_min: 1024 * MIB,
   manifest_bytes_max: 256 * KIB,
+  /** systemd's EFI stub has 90 kB. */
+  stub_bytes_max: 4 * MIB,
   /** Packages and tools of one flavour in images/lock.json. */
   lock_inputs_max: 64,
   /** npm packages of which something is in the bundle. */

@@ -7,6 +7,10 @@ export const MANIFEST_SCHEMA = 2
 export const FLAVOURS = ["stock", "hardware", "diskless"] as const
 export type Flavour = (typeof FLAVOURS)[number]
 
+/** `pxe` is three files for a boot server; `uki` has besides one EFI program with all of them in it. */
+export const FORMS = ["pxe", "uki"] as const
+export type Form = (typeof FORMS)[number]
+
 export const COMPRESSIONS = ["fast", "small"] as const
 export type Compression = (typeof COMPRESSIONS)[number]
 
@@ -39,6 +43,8 @@ export type ImageManifest = {
   readonly sbom: ImageFile
   /** `kernel`, `init.img` and `base.img`, in this order. */
   readonly outputs: readonly ImageFile[]
+  /** `mandala.efi`, where the form is `uki`. */
+  readonly uki: ImageFile | null
   /** The files of the base archive, in its order. */
   readonly base_files: readonly ImageFile[]
   readonly modules: {
@@ -91,6 +97,7 @@ const FIELDS: { readonly [Field in keyof ImageManifest]: Check } = {
   ram_need_bytes: isSize,
   unpacked_bytes: isSize,
   inputs: (value) => isArrayOf(value, isInput),
+  uki: (value) => value === null || isFile(value),
   unlocked: (value) => isArrayOf(value, isText),
   sbom: isFile,
   outputs: (value) =>

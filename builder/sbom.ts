@@ -21,6 +21,7 @@ const LICENCE_OF_PACKAGE: readonly (readonly [RegExp, string])[] = [
   [/^libc6$/, "LGPL-2.1-or-later"],
   [/^(libstdc\+\+6|libgcc-s1|libatomic1)$/, "GPL-3.0-or-later WITH GCC-exception-3.1"],
   [/^musl/, "MIT"],
+  [/^systemd-boot-efi$/, "LGPL-2.1-or-later"],
 ]
 const OWN_LICENCE = "MIT"
 

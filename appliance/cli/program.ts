@@ -42,6 +42,7 @@ export type AcceptRule = { readonly prefix: string; readonly count_max: number }
 export type BuildOptions = {
   readonly out?: string
   readonly kernel: "stock" | "hardware" | "diskless"
+  readonly form: "pxe" | "uki"
   readonly compression: "fast" | "small"
   readonly frozen?: boolean
   readonly update?: boolean
@@ -177,6 +178,11 @@ function addBuild(program: Command, handlers: Handlers, onCode: (code: number) =
       )
         .choices(["stock", "hardware", "diskless"])
         .default("hardware"),
+    )
+    .addOption(
+      new Option("--form <form>", "pxe: files for a boot server; uki: one EFI program besides")
+        .choices(["pxe", "uki"])
+        .default("pxe"),
     )
     .addOption(
       new Option("--compression <level>", "fast to make, or small to send").choices(["fast", "small"]).default("fast"),

@@ -6,16 +6,19 @@
 import { spawn } from "node:child_process"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { bootDirectly, readBootTimes } from "./direct_boot.ts"
 import { parseProbe, probeKernel, storageFound } from "./storage.ts"
 
 const USAGE = `usage: npm run diskless -- [--no-scene]
 
 Builds the image with the kernel that has no block layer, boots it with two disks attached and shows that it has
-no way to them; then the scene of \`npm start\` on that image.
+no way to them, boots it once more as one EFI program from a stick; then the scene of \`npm start\` on that image.
 
   npm run diskless                  6 to 9 minutes of compilation the first time
   npm run diskless -- --no-scene    the kernel only`
 
+/** Of a console that shows a failure. */
+const CONSOLE_SHOWN = 2_000
 const ROOT = resolve(import.meta.dirname, "../..")
 const MAIN = join(ROOT, "appliance/main.ts")
 const IMAGE = join(ROOT, "build/diskless")
@@ -28,7 +31,7 @@ async function main(): Promise<number> {
     return options
   }
   const builds = [
-    ["build", "--kernel", "diskless", "--compression", "small", "--out", IMAGE],
+    ["build", "--kernel", "diskless", "--form", "uki", "--compression", "small", "--out", IMAGE],
     ["build", "--out", CONTROL],
   ]
   for (const words of builds) {
@@ -47,6 +50,17 @@ async function main(): Promise<number> {
     return fail(`the kernel without storage has: ${found.join("; ")}`)
   }
   process.stdout.write(`ok     no block layer, no file system for a disk, no modules (${facts.config.length} lines)\n`)
+  for (const way of ["bios", "usb"] as const) {
+    // The first processors of 64 bits had no more than this one.
+    const text = await bootDirectly({ way, image: IMAGE, memoryMib: 1024, processor: "qemu64" })
+    const times = readBootTimes(text)
+    if (times.checked === undefined || times.program === undefined) {
+      return fail(`the image did not come to its program (${way}):\n${text.slice(-CONSOLE_SHOWN)}`)
+    }
+    process.stdout.write(
+      `ok     ${way}: files checked after ${times.checked} s, Node had spoken at ${times.program} s\n`,
+    )
+  }
   return options.scene
     ? runNode([join(import.meta.dirname, "start.ts"), "--once", "--image", IMAGE, "--report", `${IMAGE}_report.json`])
     : 0

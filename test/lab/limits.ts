@@ -78,3 +78,5 @@ export const PROBE_MS = 60_000
 /** Twice what the probe says: a kernel's configuration is 15 kB compressed, and hexadecimal. */
 export const PROBE_BYTES_MAX = 128 * 1024
 export const PROBE_DISK_BYTES = 16 * 1024 * 1024
+/** Firmware, kernel and Node under emulation on a busy machine; some ten seconds on a quiet one. */
+export const DIRECT_BOOT_MS = 120_000

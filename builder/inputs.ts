@@ -22,7 +22,7 @@ import { type Compression, type Flavour, type Form, type ImageInput, MANIFEST_SC
 import { findLibraries, type Library, NODE_PACKAGE, type NodeBinary, readNode } from "./node_files.ts"
 import type { BundledPackage } from "./sbom.ts"
 import { type RunOptions, runAny } from "./shell.ts"
-import { resolveStub } from "./uki.ts"
+import { resolveStub, STUB_PACKAGE } from "./uki.ts"
 
 const TOOLS = ["musl-gcc", "strip"] as const
 /** What besides compiles a kernel of our own. Their package versions decide its bytes. */
@@ -78,7 +78,10 @@ export async function readInputs(context: InputContext, bundled: Bundle): Promis
   if (!lock.ok) {
     return lock
   }
-  const locked = lock.value.get(context.flavour) ?? []
+  // One lock for both forms: what only the other takes is no difference.
+  const locked = (lock.value.get(context.flavour) ?? []).filter(
+    (one) => context.form === "uki" || one.name !== STUB_PACKAGE,
+  )
   // To move the lock is to take what is there now.
   const preferred = context.lock === "update" ? [] : locked
   const tools = await readTools(context.flavour === "diskless" ? [...TOOLS, ...KERNEL_TOOLS] : TOOLS, context)
@@ -92,7 +95,7 @@ export async function readInputs(context: InputContext, bundled: Bundle): Promis
   if (!kernelSource.ok) {
     return kernelSource
   }
-  const stubVersion = preferred.find((one) => one.name === "systemd-boot-efi")?.version
+  const stubVersion = preferred.find((one) => one.name === STUB_PACKAGE)?.version
   const stubSource = context.form === "uki" ? await resolveStub(stubVersion, context.run) : ok(undefined)
   if (!stubSource.ok) {
     return stubSource

@@ -7,6 +7,7 @@ import type { BuildError } from "./errors.ts"
 import { discard, exists, move, readBytes, writeBytes } from "./files.ts"
 import { BUILDER_LIMITS } from "./limits.ts"
 import { FLAVOURS, type Flavour, type ImageInput } from "./manifest.ts"
+import { STUB_PACKAGE } from "./uki.ts"
 
 /** What a build may do about the lock: prefer it and go on without, refuse anything else, or move it. */
 export type LockMode = "prefer" | "frozen" | "update"
@@ -76,9 +77,12 @@ export async function updateLock(
   if (!lock.ok) {
     return lock
   }
+  const moving = lockable(inputs)
+  // The form `pxe` takes no stub, and does not unlock it.
+  const stub = moving.some(isStub) ? [] : (lock.value.get(flavour) ?? []).filter(isStub)
   const path = `${root}/${LOCK_PATH}`
   const partial = `${path}.partial-${process.pid}`
-  const written = await writeBytes(partial, encodeLock(new Map([...lock.value, [flavour, lockable(inputs)]])))
+  const written = await writeBytes(partial, encodeLock(new Map([...lock.value, [flavour, [...moving, ...stub]]])))
   const moved = written.ok ? await move(partial, path) : written
   if (!moved.ok) {
     await discard(partial)
@@ -99,8 +103,16 @@ export function compareWithLock(locked: readonly LockedInput[], inputs: readonly
 }
 
 /** One package may bring several files. */
+function nameOf(input: LockedInput): string {
+  return `${input.name} (${input.file})`
+}
+
+function isStub(input: LockedInput): boolean {
+  return input.name === STUB_PACKAGE
+}
+
 function describeAll(inputs: readonly LockedInput[]): Map<string, string> {
-  return new Map(inputs.map((one) => [`${one.name} (${one.file})`, `${one.version} ${one.sha256.slice(0, 12)}`]))
+  return new Map(inputs.map((one) => [nameOf(one), `${one.version} ${one.sha256.slice(0, 12)}`]))
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

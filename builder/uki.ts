@@ -11,7 +11,7 @@ import { BUILDER_LIMITS } from "./limits.ts"
 import type { RunOptions } from "./shell.ts"
 
 export const UKI_NAME = "mandala.efi"
-const STUB_PACKAGE = "systemd-boot-efi"
+export const STUB_PACKAGE = "systemd-boot-efi"
 const STUB_PATH = "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 
 /** What iPXE's script says too, without what only a boot server knows: there BOOTIF and its address. */

@@ -66,14 +66,14 @@ function handedOver(image: string, directory: string): string[] {
 }
 
 function fromStick(image: string, directory: string): string[] {
-  const stick = join(directory, "stick/EFI/BOOT")
-  mkdirSync(stick, { recursive: true })
-  copyFileSync(join(image, "mandala.efi"), join(stick, "BOOTX64.EFI"))
+  const stick = join(directory, "stick")
+  mkdirSync(join(stick, "EFI/BOOT"), { recursive: true })
+  copyFileSync(join(image, "mandala.efi"), join(stick, "EFI/BOOT/BOOTX64.EFI"))
   copyFileSync("/usr/share/OVMF/OVMF_VARS_4M.fd", join(directory, "vars.fd"))
   return [
     ...["-machine", "q35", "-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"],
     ...["-drive", `if=pflash,format=raw,unit=1,file=${join(directory, "vars.fd")}`],
-    ...["-drive", `file=fat:ro:${join(directory, "stick")},format=raw,if=none,id=stick,readonly=on`],
+    ...["-drive", `file=fat:ro:${stick},format=raw,if=none,id=stick,readonly=on`],
     ...["-device", "qemu-xhci", "-device", "usb-storage,drive=stick"],
   ]
 }

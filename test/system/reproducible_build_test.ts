@@ -5,6 +5,7 @@
 import { execFileSync, spawnSync } from "node:child_process"
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join, resolve } from "node:path"
+import { zstdDecompressSync } from "node:zlib"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { BUILD_MS_MAX } from "../limits.ts"
 
@@ -13,6 +14,20 @@ const ROOT = resolve(import.meta.dirname, "../..")
 const PLACE = join(ROOT, "build", `reproducible-${process.pid}`)
 const IMAGE_FILES = ["base.img", "init.img", "kernel", "manifest.json", "sbom.json"]
 const NOBODY = 65_534
+
+/** All that a machine has when it runs, besides kernel modules and /init: no shell, no second interpreter, no tool. */
+const FILES_LEFT = [
+  "app/mandala.mjs",
+  "bin/node",
+  "lib/x86_64-linux-gnu/libc.so.6",
+  "lib/x86_64-linux-gnu/libdl.so.2",
+  "lib/x86_64-linux-gnu/libgcc_s.so.1",
+  "lib/x86_64-linux-gnu/libm.so.6",
+  "lib/x86_64-linux-gnu/libpthread.so.0",
+  "lib/x86_64-linux-gnu/libstdc++.so.6",
+  "lib64/ld-linux-x86-64.so.2",
+  "modules/table",
+]
 
 /** One after the other: they share nothing, not even the second they were made in. */
 const BUILDS = [
@@ -62,6 +77,20 @@ function build(one: (typeof BUILDS)[number], debs: string): string {
   return join(directory, "build/image")
 }
 
+/** From the archive itself, by `cpio`: the manifest could have forgotten something. */
+function filesLeft(image: string): string[] {
+  const archive = zstdDecompressSync(readFileSync(join(image, "base.img")))
+  const lines = execFileSync("cpio", ["-itv", "--quiet"], { input: archive, encoding: "utf8" }).trim().split("\n")
+  // Nothing may be written or is set to run as somebody else: "-r-xr-xr-x" and "-r--r--r--" are all there is.
+  const files = lines.filter((line) => line.startsWith("-"))
+  expect(files.filter((line) => !/^-r-[-x]r-[-x]r-[-x] /.test(line))).toEqual([])
+  expect(files.length).toBeGreaterThan(FILES_LEFT.length)
+  return files
+    .map((line) => line.split(" ").at(-1) ?? "")
+    .filter((path) => !path.endsWith(".ko") && path !== "base.complete")
+    .sort()
+}
+
 test("two builds give the same bytes", { timeout: BUILD_MS_MAX }, () => {
   const first = build(BUILDS[0], join(ROOT, "build/cache"))
   const second = build(BUILDS[1], join(PLACE, BUILDS[0].name, "build/cache"))
@@ -70,4 +99,5 @@ test("two builds give the same bytes", { timeout: BUILD_MS_MAX }, () => {
   for (const name of IMAGE_FILES) {
     expect(readFileSync(join(first, name)).equals(readFileSync(join(second, name))), name).toBe(true)
   }
+  expect(filesLeft(first)).toEqual(FILES_LEFT)
 })

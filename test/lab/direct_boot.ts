@@ -1,6 +1,6 @@
 /**
- * Boots an image in QEMU without a network boot: kernel and archives handed over directly, or the EFI program from a USB
- * stick. What it measures is the image's part of a boot, from the kernel's first instruction on. Plane: control.
+ * Boots an image in QEMU without a network boot: kernel and archives handed over directly, or the EFI program from a
+ * USB stick. What it measures is the image's part of a boot, from the kernel's first instruction on. Plane: control.
  */
 import { spawn } from "node:child_process"
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -61,7 +61,7 @@ export async function bootDirectly(boot: DirectBoot): Promise<string> {
 function handedOver(image: string, directory: string): string[] {
   const archives = join(directory, "all.img")
   writeFileSync(archives, Buffer.concat(["init.img", "base.img"].map((name) => readFileSync(join(image, name)))))
-  const words = "console=ttyS0 rootfstype=ramfs quiet cryptomgr.notests loglevel=4 panic=-1"
+  const words = "console=ttyS0 rootfstype=ramfs quiet cryptomgr.notests loglevel=4 init_on_free=1 panic=-1"
   return ["-kernel", join(image, "kernel"), "-initrd", archives, "-append", words]
 }
 

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { assert } from "../../../appliance/types/assert.ts"
 import { type BootTimes, bootDirectly, readBootTimes } from "../../lab/direct_boot.ts"
 import { median } from "../statistics.ts"
 import { type Parts, takeApart } from "./components.ts"
@@ -113,7 +114,9 @@ function build(flavour: Flavour): boolean {
 }
 
 function apart(flavour: Flavour): Parts {
-  return takeApart(imageOf(flavour))
+  const parts = takeApart(imageOf(flavour))
+  assert(parts.nodeAlone > 0, "bench: an image holds Node")
+  return parts
 }
 
 function describe(report: Report): string {

@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { bootDirectly, readBootTimes } from "./direct_boot.ts"
+import { bootDirectly, type DirectBoot, readBootTimes } from "./direct_boot.ts"
 import { parseProbe, probeKernel, storageFound } from "./storage.ts"
 
 const USAGE = `usage: npm run diskless -- [--no-scene]
@@ -24,6 +24,9 @@ const MAIN = join(ROOT, "appliance/main.ts")
 const IMAGE = join(ROOT, "build/diskless")
 /** The kernel that must be caught: it has a block layer. */
 const CONTROL = join(ROOT, "build/image")
+
+/** The first processors of 64 bits had no more than this one. */
+const BIOS_BOOT: DirectBoot = { way: "bios", image: IMAGE, memoryMib: 1024, processor: "qemu64" }
 
 async function main(): Promise<number> {
   const options = readOptions()
@@ -51,8 +54,7 @@ async function main(): Promise<number> {
   }
   process.stdout.write(`ok     no block layer, no file system for a disk, no modules (${facts.config.length} lines)\n`)
   for (const way of ["bios", "usb"] as const) {
-    // The first processors of 64 bits had no more than this one.
-    const text = await bootDirectly({ way, image: IMAGE, memoryMib: 1024, processor: "qemu64" })
+    const text = await bootDirectly({ ...BIOS_BOOT, way })
     const times = readBootTimes(text)
     if (times.checked === undefined || times.program === undefined) {
       return fail(`the image did not come to its program (${way}):\n${text.slice(-CONSOLE_SHOWN)}`)
@@ -61,6 +63,11 @@ async function main(): Promise<number> {
       `ok     ${way}: files checked after ${times.checked} s, Node had spoken at ${times.program} s\n`,
     )
   }
+  const flipped = await bootDirectly({ ...BIOS_BOOT, hasFlippedBit: true })
+  if (readBootTimes(flipped).halted !== "base_corrupt" || readBootTimes(flipped).program !== undefined) {
+    return fail(`a machine with a flipped bit did not halt:\n${flipped.slice(-CONSOLE_SHOWN)}`)
+  }
+  process.stdout.write("ok     a flipped bit behind the archive's checksum: the machine halts with base_corrupt\n")
   return options.scene
     ? runNode([join(import.meta.dirname, "start.ts"), "--once", "--image", IMAGE, "--report", `${IMAGE}_report.json`])
     : 0

@@ -214,7 +214,7 @@ function describeKernelWork(inputs: Inputs): string {
   const name = inputs.kernelSource.packages[0]?.name ?? ""
   return inputs.kernelSource.build === undefined
     ? `fetching and unpacking ${name}`
-    : `compiling ${name}, unless it was compiled before (6 min on two cores)`
+    : `compiling ${name}, unless it was compiled before (9 minutes of processor time)`
 }
 
 type AssembledImage = {

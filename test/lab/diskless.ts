@@ -14,7 +14,7 @@ const USAGE = `usage: npm run diskless -- [--no-scene]
 Builds the image with the kernel that has no block layer, boots it with two disks attached and shows that it has
 no way to them, boots it once more as one EFI program from a stick; then the scene of \`npm start\` on that image.
 
-  npm run diskless                  6 to 9 minutes of compilation the first time
+  npm run diskless                  compiles the first time: 9 minutes of processor time
   npm run diskless -- --no-scene    the kernel only`
 
 /** Of a console that shows a failure. */

@@ -294,7 +294,7 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     inputs: inputs.list,
     unlocked: describeUnlocked(inputs),
     sbom: describeFile(SBOM_NAME, sbom),
-    uki: uki.value === undefined ? null : describeFile(UKI_NAME, uki.value),
+    programs: uki.value === undefined ? [] : [describeFile(UKI_NAME, uki.value)],
     outputs: OUTPUT_NAMES.map((name, index) => describeFile(name, outputs[index] ?? new Uint8Array(0))),
     base_files: base.value.files,
     modules: {

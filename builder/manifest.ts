@@ -43,8 +43,8 @@ export type ImageManifest = {
   readonly sbom: ImageFile
   /** `kernel`, `init.img` and `base.img`, in this order. */
   readonly outputs: readonly ImageFile[]
-  /** `mandala.efi`, where the form is `uki`. */
-  readonly uki: ImageFile | null
+  /** `mandala.efi` where the form is `uki`, else none. */
+  readonly programs: readonly ImageFile[]
   /** The files of the base archive, in its order. */
   readonly base_files: readonly ImageFile[]
   readonly modules: {
@@ -97,7 +97,7 @@ const FIELDS: { readonly [Field in keyof ImageManifest]: Check } = {
   ram_need_bytes: isSize,
   unpacked_bytes: isSize,
   inputs: (value) => isArrayOf(value, isInput),
-  uki: (value) => value === null || isFile(value),
+  programs: (value) => isArrayOf(value, isFile),
   unlocked: (value) => isArrayOf(value, isText),
   sbom: isFile,
   outputs: (value) =>

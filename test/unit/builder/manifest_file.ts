@@ -21,7 +21,7 @@ export const MANIFEST: ImageManifest = {
   unlocked: ["libc6: 2.36-9, not 2.36-8"],
   sbom: { path: "sbom.json", bytes: 3, sha256: "89".repeat(32) },
   outputs: OUTPUT_NAMES.map((name) => describeFile(name, Buffer.from(OUTPUTS[name]))),
-  uki: null,
+  programs: [],
   base_files: [{ path: "bin/node", bytes: 3, sha256: "67".repeat(32) }],
   modules: { loadable: ["e1000"], builtin: ["virtio_net"], absent: ["tg3"] },
 }

@@ -27,6 +27,10 @@ export type OrchestrationLimits = {
   /** A checkpoint may go uncertified for so long, and writes may wait for one for so long, before it is an alarm. */
   readonly checkpoint_overdue_ms: number
   readonly checkpoint_full_ms: number
+  /** Ops in a window that make a machine busy; a busy one gives so many pieces of its state away in a tick. */
+  readonly copy_busy_ops: number
+  readonly copy_window_ms: number
+  readonly copy_pieces_busy: number
   /** A write that the peer does not take for so long closes the link. */
   readonly link_stalled_ms: number
   /** Dialling again; doubles up to the next line, with jitter. */
@@ -87,6 +91,10 @@ export const ORCHESTRATION_LIMITS: OrchestrationLimits = {
   quorum_grace_ms: 750,
   checkpoint_overdue_ms: 10_000,
   checkpoint_full_ms: 2_000,
+  // 2 MiB in 10 ms, or 200 MB/s: more than a gigabit link carries, and a sixth of two cores.
+  copy_busy_ops: 10,
+  copy_window_ms: 100,
+  copy_pieces_busy: 8,
   link_stalled_ms: 10_000,
   link_retry_ms: 50,
   link_retry_ms_max: 500,

@@ -39,6 +39,7 @@ import { StaticMemory } from "../types/static_memory.ts"
 import { AddressBook } from "./address_book.ts"
 import { type AnnounceAnswer, type Announcement, Announcer } from "./announcer.ts"
 import { CheckpointWatch } from "./checkpoint_watch.ts"
+import { CopyThrottle } from "./copy_throttle.ts"
 import { ExitCode, exitReason } from "./exit_codes.ts"
 import { FormedMarker } from "./formed_marker.ts"
 import { Growth, memoryBeforeGrowth } from "./growth.ts"
@@ -140,6 +141,7 @@ export class ProcessHost {
   readonly #quorum: QuorumWatch
   readonly #checkpoints: CheckpointWatch
   readonly #memoryWatch: MemoryWatch
+  readonly #throttle: CopyThrottle
   readonly #membership: Membership
   readonly #wire: WireOptions
   #wallClockAt = Number.NEGATIVE_INFINITY
@@ -199,13 +201,21 @@ export class ProcessHost {
       fullMs: orchestrationLimits.checkpoint_full_ms,
       log: options.log,
     })
+    this.#throttle = new CopyThrottle({
+      asksMax: limits.slots_max * processLimits.chunks_in_flight_max,
+      piecesPerTick: orchestrationLimits.copy_pieces_busy,
+      busyOps: orchestrationLimits.copy_busy_ops,
+      windowMs: orchestrationLimits.copy_window_ms,
+    })
     this.#book = new AddressBook(limits.slots_max)
     for (const member of config.members) {
       this.#learn(member)
     }
     this.#stateMachine = createStateMachine({
       limits,
-      arena: this.memory.allocate("arena", arenaBytes(limits)),
+      // Touched now: the kernel promises more than it has, and to find a page when a state is copied into it costs as
+      // much as all the rest of copying it.
+      arena: this.memory.allocate("arena", arenaBytes(limits)).fill(0),
       notes: this.memory.allocate("arena page notes", pageNotesBytes(limits)),
       pool: this.memory.allocate("arena page pool", pagePoolBytes(limits)),
     })
@@ -628,6 +638,7 @@ export class ProcessHost {
     this.#now = monotonicMs()
     this.replica.tick(this.#clock.advance(this.#now))
     this.#pump()
+    this.#giveWhatWaits()
     this.links.tick(this.#now)
     this.#quorum.observe(this.#now, {
       voters: this.replica.voters,
@@ -780,8 +791,19 @@ export class ProcessHost {
       this.#membership.onReply(message)
       return
     }
+    if (message.type === "get_checkpoint" && !this.#throttle.admits(message)) {
+      return
+    }
     this.replica.receive(message)
     this.#pump()
+  }
+
+  #giveWhatWaits(): void {
+    this.#throttle.tick(this.#now, this.replica.commit)
+    for (let ask = this.#throttle.take(); ask !== undefined; ask = this.#throttle.take()) {
+      this.replica.receive(ask)
+      this.#pump()
+    }
   }
 
   /**

@@ -254,17 +254,25 @@ export class CheckpointReceiver {
       // Nobody asked for it: which of its pages are wanted is not known yet.
       return false
     }
+    const first = window * this.#shape.windowPages
+    const pages = Math.min(this.#shape.windowPages, count - first)
+    const wanted = { mask_low: this.#wanted[2 * window] ?? 0, mask_high: this.#wanted[2 * window + 1] ?? 0 }
+    // A blank machine wants all of it: one copy instead of one for each page.
+    const isWhole = isWholeWindow(message, pages) && isWholeWindow(wanted, pages) && body.length === pages * pageBytes
+    if (isWhole) {
+      this.#pages.overwrite(first, body)
+    }
     let at = 0
     let isNew = false
     for (let bit = 0; bit < this.#shape.windowPages; bit += 1) {
-      const page = window * this.#shape.windowPages + bit
+      const page = first + bit
       const mask = bit < 32 ? message.mask_low : message.mask_high
       if (((mask >>> (bit & 31)) & 1) === 0 || page >= count || at + pageBytes > body.length) {
         continue
       }
       const word = 2 * window + (bit < 32 ? 0 : 1)
       const isWanted = (((this.#wanted[word] ?? 0) >>> (bit & 31)) & 1) === 1
-      if (isWanted && this.#pages.replace(page, body, at)) {
+      if (isWanted && (isWhole ? this.#pages.isAs(page) : this.#pages.replace(page, body, at))) {
         this.#wanted[word] = ((this.#wanted[word] ?? 0) & ~(1 << (bit & 31))) >>> 0
         this.pagesReceived += 1
         isNew = true
@@ -327,6 +335,21 @@ export class CheckpointReceiver {
       inFlight += 1
     }
     return undefined
+  }
+
+  /** Pieces that were asked for not long ago and are not here. They are asked for in order. */
+  inFlight(options: { readonly now: number; readonly retryMs: number }): number {
+    const end = this.#tableLeft > 0 ? this.#shape.tableChunks : this.#shape.tableChunks + this.#shape.windows
+    let inFlight = 0
+    for (let place = this.#first; place < end; place += 1) {
+      const askedAt = this.#askedAt[place] ?? Number.NEGATIVE_INFINITY
+      if (this.#isDone[place] === 0 && options.now - askedAt < options.retryMs) {
+        inFlight += 1
+      } else if (this.#isDone[place] === 0) {
+        break
+      }
+    }
+    return inFlight
   }
 
   #compare(window: number): void {
@@ -405,6 +428,15 @@ export class CheckpointReceiver {
 /** What a root covers besides the pages: the op, and with its checksum all ops before it. */
 export function rootPrefix(op: number, checksum: Digest): string {
   return `${op}.${checksum}`
+}
+
+/** All of a window's pages, of which there are so many. */
+export function isWholeWindow(masks: Pick<Wanted, "mask_low" | "mask_high">, pages: number): boolean {
+  return masks.mask_low === lowBits(Math.min(pages, 32)) && masks.mask_high === lowBits(Math.max(0, pages - 32))
+}
+
+function lowBits(bits: number): number {
+  return bits === 32 ? 0xffff_ffff : (1 << bits) - 1
 }
 
 function bitCount(word: number): number {

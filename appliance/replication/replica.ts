@@ -2074,7 +2074,12 @@ export class Replica {
   }
 
   #onCheckpointChunk(message: MessageOf<"checkpoint_chunk">): void {
-    if (this.#receiver.accept(message, this.#now)) {
+    const { chunks_in_flight_max: inFlightMax, retry_ms: retryMs } = this.#process
+    if (!this.#receiver.accept(message, this.#now)) {
+      return
+    }
+    // Several at once: each way one write and one wake-up for all of them.
+    if (this.#receiver.isComplete || this.#receiver.inFlight({ now: this.#now, retryMs }) <= inFlightMax / 2) {
       this.#askPieces()
     }
   }

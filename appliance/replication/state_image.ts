@@ -5,7 +5,7 @@
 import { assert } from "../types/assert.ts"
 import type { Digest, DigestFunction, StatePages } from "../types/contracts.ts"
 import type { FingerprintSink } from "../types/fingerprint.ts"
-import { CheckpointShape, rootPrefix, type Wanted } from "./checkpoint_transfer.ts"
+import { CheckpointShape, isWholeWindow, rootPrefix, type Wanted } from "./checkpoint_transfer.ts"
 import type { MessageOf } from "./message.ts"
 import { ROOT_CHECKSUM } from "./log.ts"
 
@@ -121,11 +121,17 @@ export class StateImage {
     if (wanted.index >= windows) {
       return undefined
     }
+    const first = wanted.index * windowPages
+    const pages = Math.min(windowPages, count - first)
+    const body = isWholeWindow(wanted, pages) ? this.#pages.viewFrozen(first, pages) : undefined
+    if (body !== undefined) {
+      return { ...head, mask_low: wanted.mask_low, mask_high: wanted.mask_high, body }
+    }
     let low = 0
     let high = 0
     let bytes = 0
     for (let bit = 0; bit < windowPages; bit += 1) {
-      const page = wanted.index * windowPages + bit
+      const page = first + bit
       const isWanted = (((bit < 32 ? wanted.mask_low : wanted.mask_high) >>> (bit & 31)) & 1) === 1
       if (isWanted && page < count && this.#pages.copyFrozen(page, this.#chunk, bytes)) {
         low |= bit < 32 ? 1 << bit : 0

@@ -223,12 +223,31 @@ export class ArenaPages implements StatePages, PageWrites {
     }
     const start = place > 0 ? (place - 1) * this.pageBytes : page << this.#shift
     target.set((place > 0 ? this.#pool : this.#arena).subarray(start, start + this.pageBytes), at)
-    if (place === 0) {
+    this.#handOut(page)
+    return true
+  }
+
+  viewFrozen(first: number, pages: number): Uint8Array | undefined {
+    const end = first + pages
+    assert(first >= 0 && pages > 0 && end <= this.count, "pages: pages of the arena")
+    for (let page = first; page < end; page += 1) {
+      if (this.#states[page] === PageState.changed) {
+        return undefined
+      }
+    }
+    for (let page = first; page < end; page += 1) {
+      this.#handOut(page)
+    }
+    return this.#arena.subarray(first << this.#shift, end << this.#shift)
+  }
+
+  /** Of a page whose bytes lie in the arena nobody needs another copy before the next checkpoint. */
+  #handOut(page: number): void {
+    if (this.#places[page] === 0) {
       this.#places[page] = HANDED_OUT
       this.#handedOut[this.#handedOutCount] = page
       this.#handedOutCount += 1
     }
-    return true
   }
 
   scrub(pagesMax: number): number {
@@ -259,6 +278,13 @@ export class ArenaPages implements StatePages, PageWrites {
     assert(page >= 0 && page < this.count, "pages: a page of the arena")
     this.#arena.set(source.subarray(at, at + this.pageBytes), page << this.#shift)
     return this.isAs(page)
+  }
+
+  overwrite(first: number, source: Uint8Array): void {
+    const start = first << this.#shift
+    assert(first >= 0 && source.length % this.pageBytes === 0, "pages: whole pages")
+    assert(start + source.length <= this.#arena.length, "pages: pages of the arena")
+    this.#arena.set(source, start)
   }
 
   abandon(): void {

@@ -94,6 +94,11 @@ export interface StatePages {
    * was kept of it is not as its digest says.
    */
   copyFrozen(page: number, target: Uint8Array, at: number): boolean
+  /**
+   * So many pages of the image as they lie in the arena, handed out as by `copyFrozen`; undefined when one of them has
+   * changed. Valid until the next write.
+   */
+  viewFrozen(first: number, pages: number): Uint8Array | undefined
   /** Looks at the next pages, at most so many: the first that has changed although nobody wrote it, or -1. */
   scrub(pagesMax: number): number
 
@@ -101,6 +106,8 @@ export interface StatePages {
   isAs(page: number): boolean
   /** Overwrites a page; true when it is then as the table says. */
   replace(page: number, source: Uint8Array, at: number): boolean
+  /** Overwrites pages from `first` on with all of `source`, whole pages; each is to be looked at by `isAs`. */
+  overwrite(first: number, source: Uint8Array): void
   /** The arena is not the image's continuation any more: its pages, and the table, are about to be overwritten. */
   abandon(): void
   /** The arena is as the table says, every page of it: from now on that is the image. */

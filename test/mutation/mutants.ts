@@ -499,8 +499,8 @@ export const MUTANTS: readonly Mutant[] = [
     what: "a copied page is believed whatever its digest (rule 18)",
     patches: [
       one(
-        "      if (isWanted && this.#pages.replace(page, body, at)) {",
-        "      if (isWanted && (this.#pages.replace(page, body, at) || at >= 0)) {",
+        "      if (isWanted && (isWhole ? this.#pages.isAs(page) : this.#pages.replace(page, body, at))) {",
+        "      if (isWanted && (isWhole || this.#pages.replace(page, body, at) || at >= 0)) {",
         TRANSFER,
       ),
     ],

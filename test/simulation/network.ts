@@ -47,6 +47,8 @@ export type NetworkCounts = {
   duplicated: number
   replayed: number
   corrupted: number
+  /** Of those, pages that arrive with wrong bytes. */
+  spoilt: number
   cut: number
   clogged: number
   crowded: number
@@ -62,6 +64,7 @@ export class Network {
     duplicated: 0,
     replayed: 0,
     corrupted: 0,
+    spoilt: 0,
     cut: 0,
     clogged: 0,
     crowded: 0,
@@ -182,7 +185,10 @@ export class Network {
       return
     }
     if (faults.corrupt > 0 && this.#random.chance(faults.corrupt, 1000)) {
-      this.#corrupt(flight.message)
+      const spoilt = this.#corrupt(flight.message)
+      if (spoilt !== undefined) {
+        this.#enqueue({ ...flight, message: spoilt }, this.#delay(flight.to, link))
+      }
       return
     }
     this.#enqueue(flight, this.#delay(flight.to, link))
@@ -287,8 +293,11 @@ export class Network {
     return bytes
   }
 
-  /** Flips one to four bits of its frame: the checksum must find it, whatever it hit. */
-  #corrupt(message: Message): void {
+  /**
+   * Flips one to four bits of its frame: the checksum must find it, whatever it hit. But for the pages of a checkpoint:
+   * those arrive, and whoever copies them must find it.
+   */
+  #corrupt(message: Message): Message | undefined {
     const bytes = this.#encode(message)
     const flips = this.#random.between(1, 4)
     const first = this.#random.below(bytes.length * 8)
@@ -297,9 +306,15 @@ export class Network {
       bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7))
     }
     this.counts.corrupted += 1
-    if (decodeFrame(bytes, 0, bytes.length, this.#wire).ok) {
+    const decoded = decodeFrame(bytes, 0, bytes.length, this.#wire)
+    if (!decoded.ok) {
+      return undefined
+    }
+    if (decoded.value.type !== "checkpoint_chunk" || decoded.value.part !== "pages") {
       throw new Violation(`a frame of type ${message.type} with ${flips} flipped bits is not refused`)
     }
+    this.counts.spoilt += 1
+    return decoded.value
   }
 
   #sampleCodec(flight: Flight): Flight {

@@ -166,6 +166,20 @@ describe("what is refused", () => {
     expect(errorOf(flipped)).toBe("bad_checksum")
   })
 
+  test("a flipped bit anywhere but in the pages of a checkpoint, which have digests of their own", () => {
+    const chunk = { type: "checkpoint_chunk", from: 1, epoch: EPOCH, cv: CV, nonce: 7, op: 9, index: 3 } as const
+    const rest = { op_checksum: DIGEST, root: DIGEST, mask_low: 3, mask_high: 0, body: new Uint8Array(64).fill(5) }
+    for (const part of ["table", "pages"] as const) {
+      const frame = frameOf({ ...chunk, ...rest, part })
+      for (let byte = 4; byte < frame.length; byte += 1) {
+        const flipped = frame.slice()
+        flipped[byte] = (flipped[byte] ?? 0) ^ 0x10
+        const isInPages = part === "pages" && byte >= frame.length - 64
+        expect([part, byte, errorOf(flipped) === "none"]).toEqual([part, byte, isInPages])
+      }
+    }
+  })
+
   test("a list with more headers than a message may carry", () => {
     const join = frameOf({
       type: "join_view",

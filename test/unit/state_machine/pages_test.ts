@@ -203,6 +203,40 @@ describe("an image", () => {
     }
   })
 
+  test("is handed out many pages at once where it lies in the arena, with the room for what is not", () => {
+    const bench = new Bench()
+    for (let page = 0; page < COUNT; page += 1) {
+      bench.write(page, page + 1)
+    }
+    bench.checkpoint()
+    bench.pages.takeDigests(COUNT)
+    const view = bench.pages.viewFrozen(1, 3)
+    expect(view?.length).toBe(3 * BYTES)
+    expect([view?.[0], view?.[BYTES], view?.[3 * BYTES - 1]]).toEqual([2, 3, 4])
+    // Page 2 was handed out: nothing is kept of it. Page 5 was not.
+    bench.write(2, 90)
+    bench.write(5, 91)
+    expect([bench.pages.viewFrozen(2, 2), bench.pages.viewFrozen(5, 1)]).toEqual([undefined, undefined])
+    expect([bench.frozen(2), bench.frozen(5)]).toEqual([undefined, 6])
+    expect(bench.pages.viewFrozen(3, 2)?.[BYTES]).toBe(5)
+  })
+
+  test("is overwritten many pages at once, and each is judged by its digest", () => {
+    const bench = new Bench()
+    const donor = new Bench()
+    for (const page of [1, 2, 3]) {
+      donor.write(page, 7)
+    }
+    donor.checkpoint()
+    donor.pages.takeDigests(COUNT)
+    bench.pages.abandon()
+    bench.pages.table.set(donor.pages.table)
+    const body = donor.arena.slice(BYTES, 4 * BYTES)
+    body[BYTES] = 8
+    bench.pages.overwrite(1, body)
+    expect([1, 2, 3].map((page) => bench.pages.isAs(page))).toEqual([true, false, true])
+  })
+
   test("is not believed once it is abandoned, and is the arena once that is adopted", () => {
     const bench = new Bench(0)
     bench.write(1, 1)

@@ -510,6 +510,9 @@ async function runBuild(options: BuildOptions): Promise<number> {
   const outDir = options.out ?? IMAGE_DIRECTORY
   const built = await buildImage({
     outDir,
+    flavour: options.kernel,
+    form: options.form,
+    lock: options.frozen === true ? "frozen" : options.update === true ? "update" : "prefer",
     compression: options.compression,
     progress: showProgress(process.stderr),
     signal: interruption.signal,

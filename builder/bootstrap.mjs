@@ -31,17 +31,22 @@ const KILL_GRACE_MS = 5_000
  * apt would have to remove to install ours.
  */
 const PACKAGES = [
+  { name: "bc", why: "a kernel's Makefile computes with it" },
   { name: "binutils", why: "strip, for the Node binary in the image" },
+  { name: "bison", why: "a kernel's configuration language" },
   { name: "busybox", or: "busybox-static", why: "udhcpc's base, and the shell of a guest under test" },
   { name: "cpio", why: "reads our archives back in tests, so that two programs agree on the format" },
   { name: "curl", why: "an HTTP client of other hands, for the boot server's tests" },
   { name: "dnsmasq-base", why: "a DHCP server of other hands, next to which the proxy must behave" },
   { name: "ethtool", why: "turns checksum offload off on the lab's taps" },
+  { name: "flex", why: "a kernel's configuration language" },
   { name: "gcc", why: "compiles /init" },
   { name: "iproute2", why: "the lab's namespace, bridge and taps" },
   { name: "ipxe", why: "the network boot programs that the boot server hands out" },
   { name: "ipxe-qemu", why: "the boot ROMs of QEMU's network cards" },
   { name: "kmod", why: "depmod, for the modules in the image" },
+  { name: "libelf-dev", why: "objtool, by which a kernel's returns are made safe" },
+  { name: "make", why: "compiles the kernel without storage" },
   { name: "musl-tools", why: "links /init statically and small" },
   { name: "ovmf", why: "UEFI firmware with its own PXE client" },
   { name: "qemu-system-x86", why: "the lab's machines" },

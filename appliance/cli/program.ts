@@ -44,7 +44,11 @@ export type AcceptRule = { readonly prefix: string; readonly count_max: number }
 
 export type BuildOptions = {
   readonly out?: string
+  readonly kernel: "stock" | "hardware" | "diskless"
+  readonly form: "pxe" | "uki"
   readonly compression: "fast" | "small"
+  readonly frozen?: boolean
+  readonly update?: boolean
   readonly output: "text" | "json"
 }
 
@@ -185,10 +189,25 @@ function addBuild(program: Command, handlers: Handlers, onCode: (code: number) =
     .description("make the image: kernel, initramfs, manifest")
     .option("--out <directory>", "where the image goes")
     .addOption(
+      new Option(
+        "--kernel <flavour>",
+        "stock: Debian's for virtual machines; hardware: Debian's generic one with drivers; diskless: ours, compiled",
+      )
+        .choices(["stock", "hardware", "diskless"])
+        .default("hardware"),
+    )
+    .addOption(
+      new Option("--form <form>", "pxe: files for a boot server; uki: one EFI program besides")
+        .choices(["pxe", "uki"])
+        .default("pxe"),
+    )
+    .addOption(
       new Option("--compression <level>", "fast to make, or small to send").choices(["fast", "small"]).default("fast"),
     )
+    .addOption(new Option("--frozen", "refuse whatever is not as images/lock.json has it").conflicts("update"))
+    .option("--update", "take what is there now, and lock it")
     .addOption(outputOption(["text", "json"]))
-    .addHelpText("after", examples("mandala build", "mandala build --out /srv/mandala --compression small"))
+    .addHelpText("after", examples("mandala build", "mandala build --kernel diskless --compression small"))
     .action(async (options: BuildOptions) => onCode(await handlers.build(options)))
 }
 

@@ -13,6 +13,7 @@ import type { ReplyWriter } from "./resp/reply_writer.ts"
 import type { Failure, Texts } from "./texts.ts"
 
 const U32 = 0x1_0000_0000
+const MS_PER_SECOND = 1000
 const ANSWER = 0
 const KEEP = 1
 const REFUSE = 2
@@ -174,8 +175,10 @@ export class Answers {
         this.#sum(owner.out, batch, entry, command, results)
       } else if (kind === EntryKind.values) {
         this.#values(owner.out, batch, entry, command, results)
+      } else if (kind === EntryKind.all) {
+        this.#all(owner.out, batch, entry, command, results)
       } else {
-        this.#result(owner.out, results, command, batch.protocol(entry))
+        this.#one(owner.out, kind, results, command, batch.protocol(entry))
       }
     }
     done(owner, false)
@@ -192,6 +195,43 @@ export class Answers {
       sum += results.high(index) * U32 + results.low(index)
     }
     out.integer(sum)
+  }
+
+  /** The first error; where others were applied, nobody may take it for "nothing was". */
+  #all(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {
+    const count = batch.entryCommands(entry)
+    let failed = -1
+    let applied = 0
+    for (let index = command + count - 1; index >= command; index -= 1) {
+      if (results.kind(index) === ResultKind.error) {
+        failed = index
+      } else {
+        applied += 1
+      }
+    }
+    if (failed >= 0 && applied > 0) {
+      out.error(this.#texts.partialSet)
+    } else {
+      this.#result(out, results, failed >= 0 ? failed : command, batch.protocol(entry))
+    }
+  }
+
+  /** The result of an entry's one command, as the entry's kind has it. */
+  #one(out: ReplyWriter, kind: number, results: Results, index: number, protocol: number): void {
+    const result = results.kind(index)
+    if (kind === EntryKind.seconds && result === ResultKind.integer) {
+      const ms = results.high(index) * U32 + results.low(index)
+      // As Redis: rounded, and -1 and -2 are no times.
+      out.integer(ms < 0 ? ms : Math.floor((ms + MS_PER_SECOND / 2) / MS_PER_SECOND))
+    } else if (kind === EntryKind.type && result === ResultKind.integer) {
+      out.simple(results.low(index) === 0 ? "none" : "string")
+    } else if (kind === EntryKind.flag && (result === ResultKind.ok || result === ResultKind.nil)) {
+      out.integer(result === ResultKind.ok ? 1 : 0)
+    } else if (kind === EntryKind.renamed && result === ResultKind.nil) {
+      out.error(this.#texts.noSuchKey)
+    } else {
+      this.#result(out, results, index, protocol)
+    }
   }
 
   #values(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {

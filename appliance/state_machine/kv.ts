@@ -225,6 +225,13 @@ export class KeyValues {
     this.#view.setUint32(HeaderOffset.kv_count, this.count() - 1, true)
   }
 
+  /** Gives the entry another deadline, 0 for none. */
+  expireAt(entry: number, deadline: number): void {
+    const at = this.#at(entry)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
+    this.#setDeadline(entry, deadline)
+  }
+
   /** The earliest deadline, or Infinity. */
   nextDeadline(): number {
     return this.#heapCount() === 0 ? Number.POSITIVE_INFINITY : this.deadline(this.#heapAt(0))

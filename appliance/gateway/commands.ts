@@ -586,11 +586,11 @@ export class CommandExecutor {
     const fields = this.#fields
     const isSet = spec.id === CommandId.set
     let time = 0
+    let timeKind = 0
     let unit = 1
     for (let argument = first; argument < parser.argumentCount; argument += 1) {
       const start = parser.start(argument)
       const bytes = parser.keptBytes(argument)
-      const isFree = time === 0 && (fields.flags & CommandFlag.keeps) === 0
       if (isSet && isWord(parser.buffer, start, bytes, "nx") && (fields.flags & CommandFlag.xx) === 0) {
         fields.flags |= CommandFlag.nx
       } else if (isSet && isWord(parser.buffer, start, bytes, "xx") && (fields.flags & CommandFlag.nx) === 0) {
@@ -606,11 +606,16 @@ export class CommandExecutor {
           return SYNTAX_ERROR
         }
         argument += 1
-        if (!isFree || argument === parser.argumentCount) {
+        const isKept = (fields.flags & CommandFlag.keeps) !== 0
+        const isInSeconds = isSeconds || isWord(parser.buffer, start, bytes, "exat")
+        const kind = (isLast ? CommandFlag.absolute : 0) + (isInSeconds ? MS_PER_SECOND : 1)
+        // As Redis: the same option twice is none too many, and its last word counts.
+        if (isKept || (time !== 0 && kind !== timeKind) || argument === parser.argumentCount) {
           return SYNTAX_ERROR
         }
         time = argument
-        unit = isSeconds || isWord(parser.buffer, start, bytes, "exat") ? MS_PER_SECOND : 1
+        timeKind = kind
+        unit = isInSeconds ? MS_PER_SECOND : 1
         fields.flags |= isLast ? CommandFlag.absolute : 0
       }
     }

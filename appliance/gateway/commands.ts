@@ -581,7 +581,7 @@ export class CommandExecutor {
     return problem === "" ? this.#keyedFields(connection, EntryKind.single) : this.#error(connection, problem)
   }
 
-  /** Fills in flags and expiry of SET and GETEX; the text of an error, or "". As Redis: the form first, then the time. */
+  /** Flags and expiry of SET and GETEX; the text of an error, or "". As Redis: the form first, then the time. */
   #options(parser: RequestParser, spec: CommandSpec, first: number): string {
     const fields = this.#fields
     const isSet = spec.id === CommandId.set

@@ -71,8 +71,8 @@ export const CommandCode = {
    */
   record_list: 27,
   /**
-   * Value: the new key. The deadline goes along, and what had the new key is replaced. Answers nil without a key, ok, or
-   * with `nx` 1 or 0.
+   * Value: the new key. The deadline goes along, and what had the new key is replaced. Answers nil without a key, ok,
+   * or with `nx` 1 or 0.
    */
   rename: 32,
 } as const

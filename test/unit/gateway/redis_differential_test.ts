@@ -38,7 +38,7 @@ afterAll(async () => {
   await redis.stop()
 })
 
-/** Writes random commands. Times to live lie so far apart that no two of them are confused by the clocks' difference. */
+/** Writes random commands. Times to live lie so far apart that the clocks' difference confuses no two of them. */
 class Writer {
   readonly #random: PRNG
   readonly #wall: number

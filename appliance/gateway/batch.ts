@@ -31,6 +31,10 @@ export const EntryKind = {
   renamed: 8,
   /** Several commands that are all ok, or the answer is an error (MSET). */
   all: 9,
+  /** A scan, and the answer is a cursor with those of its keys that match the pattern in its value. */
+  scan: 10,
+  /** A scan of all keys, and the answer is those that match; an error when it did not come to the end. */
+  keys: 11,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -329,6 +333,7 @@ function isRead(code: number): boolean {
     case CommandCode.str_len:
     case CommandCode.get_range:
     case CommandCode.ttl:
+    case CommandCode.scan:
     case CommandCode.machine_get:
     case CommandCode.machine_list:
     case CommandCode.record_get:

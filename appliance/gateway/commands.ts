@@ -10,7 +10,7 @@ import { type CommandFields, EntryKind } from "./batch.ts"
 import type { Connection } from "./connection.ts"
 import type { Introspection } from "./introspection.ts"
 import { argumentBytes, type RespAccess } from "./resp_access.ts"
-import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX } from "./limits.ts"
+import { CLIENT_NAME_BYTES_MAX, ECHO_BYTES_MAX, KEYS_COUNT_MAX, SCAN_COUNT, SCAN_COUNT_MAX } from "./limits.ts"
 import { CommandId, type CommandSpec, findCommand, isArity, isWord } from "./resp/command_table.ts"
 import { type IntegerHalves, isMinimum, negate, readInteger, toSafeInteger } from "./resp/integer.ts"
 import type { RequestParser } from "./resp/parser.ts"
@@ -19,6 +19,8 @@ import type { Texts } from "./texts.ts"
 
 const MS_PER_SECOND = 1000
 const SYNTAX_ERROR = "ERR syntax error"
+/** The pattern of a SCAN without one. */
+const STAR_BYTES = Buffer.from("*")
 const POSITION_MAX = 0x7fff_ffff
 
 export type ExecutorOptions = {
@@ -164,6 +166,12 @@ export class CommandExecutor {
         return this.#rename(connection, 0)
       case CommandId.renamenx:
         return this.#rename(connection, CommandFlag.nx)
+      case CommandId.scan:
+        return this.#scan(connection)
+      case CommandId.keys:
+        this.#clearFields(CommandCode.scan)
+        this.#fields.high = KEYS_COUNT_MAX
+        return this.#matched(connection, 1, EntryKind.keys)
       case CommandId.hello:
         return this.#hello(connection)
       case CommandId.auth:
@@ -445,12 +453,12 @@ export class CommandExecutor {
   }
 
   /** The fields as one entry. */
-  #single(connection: Connection, kind: EntryKind): boolean {
+  #single(connection: Connection, kind: EntryKind, source = connection.parser.buffer): boolean {
     const batch = connection.session.filling
     if (!batch.hasRoom(1, this.#fields.keyBytes + this.#fields.valueBytes)) {
       return this.#full(connection)
     }
-    batch.put(this.#fields, connection.parser.buffer)
+    batch.put(this.#fields, source)
     batch.endEntry(connection, kind, connection.protocol)
     return true
   }
@@ -739,6 +747,56 @@ export class CommandExecutor {
       return this.#error(connection, this.#texts.keyTooLong(parser.bytes(2)))
     }
     return this.#valued(connection, 2, EntryKind.renamed)
+  }
+
+  #scan(connection: Connection): boolean {
+    const { parser } = connection
+    this.#clearFields(CommandCode.scan)
+    const isCursor = readInteger(parser.buffer, parser.start(1), parser.keptBytes(1), this.#integer)
+    if (!isCursor || this.#integer.high !== 0) {
+      return this.#error(connection, "ERR invalid cursor")
+    }
+    this.#fields.low = this.#integer.low
+    this.#fields.high = SCAN_COUNT
+    let pattern = 0
+    for (let argument = 2; argument < parser.argumentCount; argument += 2) {
+      const start = parser.start(argument)
+      const bytes = parser.keptBytes(argument)
+      if (argument + 1 === parser.argumentCount) {
+        return this.#error(connection, SYNTAX_ERROR)
+      }
+      if (isWord(parser.buffer, start, bytes, "match")) {
+        pattern = argument + 1
+      } else if (isWord(parser.buffer, start, bytes, "count")) {
+        const at = argument + 1
+        if (!readInteger(parser.buffer, parser.start(at), parser.keptBytes(at), this.#integer)) {
+          return this.#error(connection, this.#texts.notAnInteger)
+        }
+        const count = clamp(this.#integer)
+        if (count < 1) {
+          return this.#error(connection, SYNTAX_ERROR)
+        }
+        this.#fields.high = Math.min(count, SCAN_COUNT_MAX)
+      } else {
+        return this.#error(connection, SYNTAX_ERROR)
+      }
+    }
+    return this.#matched(connection, pattern, EntryKind.scan)
+  }
+
+  /** A scan with the pattern that argument `pattern` is; 0 for all. */
+  #matched(connection: Connection, pattern: number, kind: EntryKind): boolean {
+    const { parser } = connection
+    if (pattern === 0) {
+      this.#fields.valueBytes = STAR_BYTES.length
+      return this.#single(connection, kind, STAR_BYTES)
+    }
+    if (parser.bytes(pattern) > this.#limits.key_bytes_max) {
+      return this.#error(connection, this.#texts.patternTooLong(parser.bytes(pattern)))
+    }
+    this.#fields.valueStart = parser.start(pattern)
+    this.#fields.valueBytes = parser.bytes(pattern)
+    return this.#single(connection, kind)
   }
 }
 

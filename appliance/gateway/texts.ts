@@ -46,6 +46,7 @@ export class Texts {
   readonly partial = "UNKNOWN partial: some of the command's keys were deleted; of the others nobody knows"
   /** An MSET of which a part found room. */
   readonly partialSet = "UNKNOWN partial: some of the command's keys were set, for the others there was no room"
+  readonly tooManyKeys = "ERR keys_count_max: there are more keys than KEYS can look at or answer; use SCAN"
   readonly noSuchKey = "ERR no such key"
   readonly busy: string
   readonly echoTooLong = `ERR echo_bytes_max: a message has at most ${ECHO_BYTES_MAX} bytes`
@@ -103,6 +104,10 @@ export class Texts {
       text: `UNKNOWN ${outage.kind}: ${outage.text}; the command may or may not have been applied`,
       readText: this.refusedFor(outage).readText,
     }
+  }
+
+  patternTooLong(bytes: number): string {
+    return `ERR key_bytes_max: the pattern has ${bytes} bytes, a key at most ${this.#limits.key_bytes_max}`
   }
 
   keyTooLong(bytes: number): string {

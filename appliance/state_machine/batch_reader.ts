@@ -150,6 +150,8 @@ export function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
       return isKey && valueBytes === 0 && isExpire(reader)
     case CommandCode.ttl:
       return isKey && valueBytes === 0 && (reader.flags & ~CommandFlag.absolute) === 0
+    case CommandCode.scan:
+      return keyBytes === 0 && valueBytes <= limits.key_bytes_max && reader.flags === 0 && reader.argumentHigh > 0
     case CommandCode.rename:
       return isKey && valueBytes <= limits.key_bytes_max && (reader.flags & ~CommandFlag.nx) === 0
     case CommandCode.db_size:

@@ -75,6 +75,12 @@ export const CommandCode = {
    * or with `nx` 1 or 0.
    */
   rename: 32,
+  /**
+   * Argument: the first entry that is looked at (low half) and how many at the most (high half). Value: a pattern,
+   * which the asker applies. Answers bytes: the next scan's first entry, 4 bytes, 0 at the end; then each live key, its
+   * length in 2 bytes before it. It ends early where the reply does.
+   */
+  scan: 33,
 } as const
 export type CommandCode = (typeof CommandCode)[keyof typeof CommandCode]
 

@@ -149,6 +149,16 @@ export class KeyValues {
     return crc32(this.#bytes, block, end) === this.#view.getUint32(at + 28, true)
   }
 
+  /** True when the key has the hash under which it is stored: enough where no value is answered, however long it is. */
+  isKeyIntact(entry: number): boolean {
+    const start = this.keyOffset(entry)
+    const end = start + this.keyBytes(entry)
+    if (start < this.#layout.slab || end > this.#layout.bytes) {
+      return false
+    }
+    return hashKey(this.#bytes, start, end) === this.#hash(entry)
+  }
+
   /**
    * Stores `value[valueStart, valueEnd)` under `keys[keyStart, keyEnd)`. `entry` is what find() answered. Changes
    * nothing when it does not fit. The deadline is 0 for none.

@@ -31,6 +31,9 @@ import { SESSION_NONE, Sessions } from "./sessions.ts"
 const ERROR_BYTES = 2
 const INTEGER_BYTES = 9
 const BYTES_HEAD = 5
+/** Of a scan's answer: the next entry, and the length before each key. */
+const SCAN_NEXT_BYTES = 4
+const SCAN_KEY_HEAD = 2
 const DECIMAL_BYTES_MAX = 20
 /** Fewer commands have too few misses to overlap. */
 const TOUCHED_COMMANDS_MIN = 8
@@ -331,6 +334,8 @@ export class ArenaStateMachine implements StateMachine {
         return this.#getEx(body, hash, now, room)
       case CommandCode.get_range:
         return this.#getRange(this.#find(body, hash, now), room)
+      case CommandCode.scan:
+        return this.#scan(now, room)
       case CommandCode.db_size:
       case CommandCode.str_len:
       case CommandCode.append:
@@ -671,6 +676,42 @@ export class ArenaStateMachine implements StateMachine {
         this.#writeKind(ResultKind.ok)
       }
     }
+  }
+
+  #scan(now: number, room: number): void {
+    if (room < BYTES_HEAD + SCAN_NEXT_BYTES) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    const reader = this.#reader
+    const kv = this.#kv
+    const start = this.#replyAt
+    const last = Math.min(reader.argumentLow + reader.argumentHigh, kv.used())
+    let at = start + BYTES_HEAD + SCAN_NEXT_BYTES
+    let entry = reader.argumentLow
+    for (; entry < last; entry += 1) {
+      if (!kv.isInUse(entry) || kv.isExpired(entry, now)) {
+        continue
+      }
+      if (!kv.isKeyIntact(entry)) {
+        this.corruptReads += 1
+        return this.#writeError(ResultError.corrupt)
+      }
+      const bytes = kv.keyBytes(entry)
+      if (at + SCAN_KEY_HEAD + bytes > start + room) {
+        break
+      }
+      this.#replyView.setUint16(at, bytes, true)
+      copyBytes(this.#view, kv.keyOffset(entry), this.#replyView, at + SCAN_KEY_HEAD, bytes)
+      at += SCAN_KEY_HEAD + bytes
+    }
+    if (entry < last && entry === reader.argumentLow) {
+      // Not even one key fits: a scan that goes on from where it was would never end.
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    this.#replyView.setUint8(start, ResultKind.bytes)
+    this.#replyView.setUint32(start + 1, at - start - BYTES_HEAD, true)
+    this.#replyView.setUint32(start + BYTES_HEAD, entry < kv.used() ? entry : 0, true)
+    this.#replyAt = at
   }
 
   /** Stores the scratch's first bytes under the key that #put names already; a refusal is answered. */

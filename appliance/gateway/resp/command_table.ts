@@ -49,6 +49,8 @@ export const CommandId = {
   persist: 43,
   rename: 44,
   renamenx: 45,
+  scan: 46,
+  keys: 47,
 } as const
 export type CommandId = (typeof CommandId)[keyof typeof CommandId]
 
@@ -383,6 +385,28 @@ const ROWS: readonly Row[] = [
     "1.0.0",
     "O(N)",
     "Gives a key a name that no key has.",
+  ],
+  [
+    CommandId.scan,
+    "scan",
+    -2,
+    "readonly",
+    NO_KEYS,
+    "generic",
+    "2.8.0",
+    "O(N)",
+    "Lists keys in pieces; MATCH and COUNT.",
+  ],
+  [
+    CommandId.keys,
+    "keys",
+    2,
+    "readonly",
+    NO_KEYS,
+    "generic",
+    "1.0.0",
+    "O(N)",
+    "Lists keys that match, if they are not too many.",
   ],
 ]
 

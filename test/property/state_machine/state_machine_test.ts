@@ -295,6 +295,41 @@ describe("state machine", () => {
     ])
   })
 
+  test("a scan goes on where the reply was full, skips what is gone, and answers no flipped key", () => {
+    const driver = new Driver()
+    const names = Array.from({ length: 20 }, (_, index) => `key ${String(index).padStart(12, "0")}`)
+    for (const name of names) {
+      driver.batch([{ code: CommandCode.set, flags: 0, argument: 0n, key: name, value: "v".repeat(400) }])
+    }
+    const [gone = "", expired = "", ...rest] = names
+    driver.batch([{ code: CommandCode.del, flags: 0, argument: 0n, key: gone, value: "" }])
+    driver.batch([{ code: CommandCode.expire, flags: 0, argument: 5n, key: expired, value: "" }])
+    driver.now += 5
+    driver.batch([{ code: CommandCode.get, flags: 0, argument: 0n, key: "none", value: "" }])
+    const scan = (first: bigint, count: bigint): Command => {
+      return { code: CommandCode.scan, flags: 0, argument: (count << 32n) | first, key: "", value: "*" }
+    }
+    const found: string[] = []
+    let pieces = 0
+    for (let next = 0n, isFirst = true; (next !== 0n || isFirst) && pieces < 30; pieces += 1) {
+      isFirst = false
+      // Half of the reply is taken already.
+      const get = { code: CommandCode.get, flags: 0, argument: 0n, key: rest[0] ?? "", value: "" }
+      const bytes = Buffer.from(String(driver.batch([get, get, scan(next, 100n)])[2]).slice(1), "latin1")
+      next = BigInt(bytes.readUInt32LE(0))
+      for (let at = 4; at < bytes.length; at += 2 + bytes.readUInt16LE(at)) {
+        found.push(bytes.toString("latin1", at + 2, at + 2 + bytes.readUInt16LE(at)))
+      }
+    }
+    expect(pieces).toBeGreaterThan(1)
+    expect(found).toEqual(rest)
+    expect(driver.read([scan(0xffff_ffffn, 1n)])).toEqual(["=\0\0\0\0"])
+    const { arena } = driver.machine
+    const at = Buffer.from(arena).indexOf(rest[3] ?? "")
+    arena[at] = (arena[at] ?? 0) ^ 1
+    expect(driver.read([scan(0n, 100n)])).toEqual([`error ${ResultError.corrupt}`])
+  })
+
   test("what a flipped bit has changed is neither built upon, renamed nor removed", () => {
     const driver = new Driver()
     driver.batch([{ code: CommandCode.set, flags: 0, argument: 0n, key: "a", value: "precious" }])

@@ -78,7 +78,7 @@ const LIFE: readonly Case[] = [
   ["CLIENT SETINFO LIB-NAME x", "+OK|"],
   ["CLIENT KILL", "-ERR unknown subcommand 'KILL'. Try CLIENT HELP.|"],
   ["CLIENT", "-ERR wrong number of arguments for 'client' command|"],
-  ["COMMAND COUNT", ":46|"],
+  ["COMMAND COUNT", ":48|"],
   ["COMMAND INFO dbsize", "*1|*10|$6|dbsize|:1|*2|+readonly|+fast|:0|:0|:0|*0|*0|*0|*0|"],
   ["COMMAND INFO nope", "*1|$-1|"],
   ["COMMAND NOPE", "-ERR unknown subcommand 'NOPE'. Try COMMAND HELP.|"],

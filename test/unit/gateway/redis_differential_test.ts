@@ -310,4 +310,70 @@ test("what has come to its end is gone for both", async () => {
     ],
     "after",
   )
+  expect(pair.compared).toBe(19)
+})
+
+/** The keys in an array's reply, in order. */
+function sorted(reply: string): string[] {
+  const words = reply.split("\r\n")
+  return words.filter((_, index) => index > 0 && index % 2 === 0).sort()
+}
+
+test("random patterns match the same keys, and a scan finds them all", async () => {
+  const pair = new Pair()
+  const random = new PRNG(7)
+  const text = (letters: string, max: number): string => {
+    return Array.from({ length: random.u32() % (max + 1) }, () => letters[random.u32() % letters.length]).join("")
+  }
+  await pair.hello(2)
+  await redis.ask(encodeCommand(["FLUSHALL"]), 1)
+  const keys = Array.from({ length: 300 }, () => text("aab[]-^*\\?", 6))
+  await pair.compare(
+    keys.map((key) => ["SET", key, "1"]),
+    "keys",
+  )
+  const ask = (words: readonly string[]): string => {
+    pair.client.command(...words)
+    pair.cluster.settle()
+    return pair.client.take()
+  }
+  let matched = 0
+  for (let round = 0; round < 3_000; round += 1) {
+    const command = ["KEYS", text("aab*?[]^-\\", 8)]
+    const ours = sorted(ask(command))
+    expect(ours, `${command.join(" ")}`).toEqual(sorted((await redis.ask(encodeCommand(command), 1)).join("")))
+    matched += ours.length
+  }
+  expect(matched).toBeGreaterThan(1_000)
+  const found = new Set<string>()
+  let cursor = ""
+  for (let round = 0; round < 1_000 && cursor !== "0"; round += 1) {
+    const reply = ask(["SCAN", cursor === "" ? "0" : cursor, "COUNT", "7", "MATCH", "*"])
+    const [, , head = "", ...rest] = reply.split("\r\n")
+    cursor = head
+    for (const key of sorted(rest.join("\r\n"))) {
+      found.add(key)
+    }
+  }
+  expect(found).toEqual(new Set(keys))
+})
+
+test("SCAN's refusals are Redis's", async () => {
+  const pair = new Pair()
+  await pair.hello(2)
+  const words = [
+    "SCAN x",
+    "SCAN 0 COUNT 0",
+    "SCAN 0 COUNT x",
+    "SCAN 0 MATCH",
+    "SCAN 0 NOPE 1",
+    "SCAN",
+    "KEYS",
+    "KEYS a b",
+  ]
+  await pair.compare(
+    words.map((line) => line.split(" ")),
+    "refusals",
+  )
+  expect(pair.compared).toBe(words.length)
 })

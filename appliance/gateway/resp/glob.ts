@@ -7,8 +7,8 @@ const CLOSE = 93
 const CARET = 94
 
 /**
- * Whether `text[textStart, textEnd)` fits the pattern. Of several stars only the last is ever taken back, so the work is
- * at most the product of both lengths.
+ * Whether `text[textStart, textEnd)` fits the pattern. Of several stars only the last is ever taken back, so the work
+ * is at most the product of both lengths.
  */
 export function isMatch(
   pattern: Buffer,

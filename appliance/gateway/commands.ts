@@ -177,6 +177,7 @@ export class CommandExecutor {
       case CommandId.auth:
         return this.#auth(connection)
       case CommandId.acl:
+      case CommandId.wait:
       case CommandId.info:
       case CommandId.command:
       case CommandId.client:
@@ -300,6 +301,9 @@ export class CommandExecutor {
       case CommandId.select:
         this.#select(connection.parser, out)
         break
+      case CommandId.wait:
+        this.#wait(connection.parser, out)
+        break
       default:
         assert(id === CommandId.quit, "executor: the last local command is QUIT")
         connection.beginClosing()
@@ -348,6 +352,18 @@ export class CommandExecutor {
     const { parser, login } = connection
     const name = user === 0 ? undefined : argumentBytes(parser, user)
     return this.#access.login(login, name, argumentBytes(parser, user + 1), this.#now())
+  }
+
+  #wait(parser: RequestParser, out: ReplyWriter): void {
+    if (!readInteger(parser.buffer, parser.start(1), parser.keptBytes(1), this.#integer)) {
+      out.error(this.#texts.notAnInteger)
+    } else if (!readInteger(parser.buffer, parser.start(2), parser.keptBytes(2), this.#integer)) {
+      out.error("ERR timeout is not an integer or out of range")
+    } else if (this.#integer.high < 0) {
+      out.error("ERR timeout is negative")
+    } else {
+      this.#introspection.wait(out)
+    }
   }
 
   #select(parser: RequestParser, out: ReplyWriter): void {

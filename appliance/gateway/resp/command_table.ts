@@ -51,6 +51,7 @@ export const CommandId = {
   renamenx: 45,
   scan: 46,
   keys: 47,
+  wait: 48,
 } as const
 export type CommandId = (typeof CommandId)[keyof typeof CommandId]
 
@@ -407,6 +408,17 @@ const ROWS: readonly Row[] = [
     "1.0.0",
     "O(N)",
     "Lists keys that match, if they are not too many.",
+  ],
+  [
+    CommandId.wait,
+    "wait",
+    3,
+    "noscript",
+    NO_KEYS,
+    "generic",
+    "3.0.0",
+    "O(1)",
+    "Counts the other copies of what was set.",
   ],
 ]
 

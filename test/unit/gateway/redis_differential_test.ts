@@ -358,7 +358,7 @@ test("random patterns match the same keys, and a scan finds them all", async () 
   expect(found).toEqual(new Set(keys))
 })
 
-test("SCAN's refusals are Redis's", async () => {
+test("the refusals of SCAN, KEYS and WAIT are Redis's", async () => {
   const pair = new Pair()
   await pair.hello(2)
   const words = [
@@ -370,6 +370,11 @@ test("SCAN's refusals are Redis's", async () => {
     "SCAN",
     "KEYS",
     "KEYS a b",
+    "WAIT x 0",
+    "WAIT 0 x",
+    "WAIT 0 -1",
+    "WAIT 0",
+    "WAIT 0 0",
   ]
   await pair.compare(
     words.map((line) => line.split(" ")),

@@ -51,6 +51,7 @@ const PACKAGES = [
   { name: "ovmf", why: "UEFI firmware with its own PXE client" },
   { name: "qemu-system-x86", why: "the lab's machines" },
   { name: "radvd", why: "router advertisements: iPXE waits 15 s without" },
+  { name: "redis-server", why: "what every command is compared with, reply by reply" },
   { name: "redis-tools", why: "redis-cli, a client of other hands" },
   { name: "tshark", why: "decodes our packets in tests, so that two programs agree on the format" },
   { name: "udhcpc", why: "a DHCP client of other hands" },

@@ -31,7 +31,7 @@ export const PHASE_SECONDS_MAX = {
   exhaustive: 480,
   mutation: 480,
   simulation: 480,
-  processes: 240,
+  processes: 480,
   chaos: 240,
   scene: 600,
   bad_boots: 300,

@@ -159,6 +159,13 @@ describe("scripts", () => {
     expect(ledger.count).toBe(0)
   })
 
+  test("the log has what fetched the script, whitelisted, and the boot's id", () => {
+    const boot = bootOf()
+    const line = log.lines.find(({ message }) => message === "boot: a machine got its script")
+    // The slash of iPXE/1.0.0 is not in the whitelist.
+    expect(line?.fields).toMatchObject({ machine: A, boot, user_agent: "iPXE_1.0.0" })
+  })
+
   test("holds a machine whose boots go in a circle, with the reason on its screen, and warns once", () => {
     const ids = new Set<string>()
     for (let count = 0; count < LOOP_BOOTS_MAX; count += 1) {

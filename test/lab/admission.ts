@@ -181,7 +181,10 @@ class AdmissionPlay {
       return err(labError("expel", `${witness.name} does not answer`))
     }
     const since = Date.now()
-    const expelled = await this.#mandala("machine", "expel", machine.mac)
+    // Where machines share their cores with much else an announce may be late, and then nobody is to be expelled.
+    const expelled = await this.#waitFor(`${machine.name} is expelled`, CUT_MS, async () => {
+      return (await this.#mandala("machine", "expel", machine.mac)).ok
+    })
     if (!expelled.ok) {
       return expelled
     }

@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import {
   BODY_BYTES_MAX,
+  CONNECTIONS_MAX,
   CHECK_INTERVAL_MS,
   REQUEST_MS_MAX,
   RETRY_SECONDS_MAX,
@@ -230,14 +231,14 @@ test("headers or a body that drip are cut off in time", async () => {
 
 test(`${FLOOD} connections at once are bounded, and a machine gets its script afterwards`, async () => {
   const flood = Array.from({ length: FLOOD }, () => open())
-  await expect
-    .poll(() => flood.filter((socket) => socket.closed).length, { timeout: 30_000 })
-    .toBeGreaterThan(FLOOD / 2)
+  // Some wait in the kernel's queue for long where the machine is busy; many must have been turned away by then.
+  const turnedAway = (): number => flood.filter((socket) => socket.closed).length
+  await expect.poll(turnedAway, { timeout: 60_000 }).toBeGreaterThan(CONNECTIONS_MAX)
   for (const socket of flood) {
     socket.destroy()
   }
   await expect.poll(() => get("/small"), { timeout: 30_000, interval: 200 }).toContain("0123456789")
-}, 90_000)
+}, 120_000)
 
 test("a port in use is named", async () => {
   const { port } = server

@@ -9,9 +9,11 @@ import { type Logger, pino } from "pino"
 import { describeReadImageError, readImage } from "../builder/image_files.ts"
 import { formatIPv4 } from "../pxe/address.ts"
 import { type BootPrograms, type BootServer, startBootServer } from "../pxe/boot_server.ts"
-import { findInterfaceAddress } from "../pxe/interface_address.ts"
+import { examine } from "../pxe/doctor/doctor.ts"
+import { reportText } from "../pxe/doctor/report.ts"
+import { describeInterfaceError, findInterfaceAddress } from "../pxe/interface_address.ts"
 import { ExitCode as CommandExitCode } from "./cli/exit_codes.ts"
-import { type BuildOptions, runProgram, type ServeOptions } from "./cli/program.ts"
+import { type BuildOptions, type DoctorOptions, runProgram, type ServeOptions } from "./cli/program.ts"
 import { RosterPush } from "./cli/roster_push.ts"
 import { keysPort, openSite, type Site } from "./cli/site_keys.ts"
 import { type AdmissionAPI, listenAdmissionAPI } from "./gateway/admission_api.ts"
@@ -382,14 +384,23 @@ async function runServe(options: ServeOptions): Promise<number> {
     return fail(programs.error)
   }
   const ending = endOfProcess(log)
-  const { interface: interfaceName, dhcp, voters, size, force } = options
+  const { interface: interfaceName, dhcp, voters, size, force, tftpSinglePort } = options
   const site = await siteFor(options)
   if (!site.ok) {
     return fail(site.error)
   }
   const admission = site.value && admissionOf(site.value, options)
   const served = { image: image.value, nbp: programs.value, log, admission }
-  const server = await startBootServer({ interfaceName, dhcp, voters, size, growTo, force, ...served })
+  const server = await startBootServer({
+    interfaceName,
+    dhcp,
+    voters,
+    size,
+    growTo,
+    force,
+    isTFTPSinglePort: tftpSinglePort,
+    ...served,
+  })
   if (!server.ok) {
     return fail({ code: CommandExitCode.failed, message: server.error.message })
   }
@@ -499,6 +510,9 @@ async function runBuild(options: BuildOptions): Promise<number> {
   const outDir = options.out ?? IMAGE_DIRECTORY
   const built = await buildImage({
     outDir,
+    flavour: options.kernel,
+    form: options.form,
+    lock: options.frozen === true ? "frozen" : options.update === true ? "update" : "prefer",
     compression: options.compression,
     progress: showProgress(process.stderr),
     signal: interruption.signal,
@@ -511,6 +525,19 @@ async function runBuild(options: BuildOptions): Promise<number> {
   return CommandExitCode.ok
 }
 
+// ---------------------------------------------------------------- a look at a network
+
+async function runDoctor(options: DoctorOptions): Promise<number> {
+  const examined = await examine({ interfaceName: options.interface, seconds: options.seconds })
+  if (!examined.ok) {
+    const message = describeInterfaceError(options.interface, examined.error)
+    return fail({ code: CommandExitCode.usage, message })
+  }
+  const report = examined.value
+  process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : reportText(report))
+  return report.is_healthy ? CommandExitCode.ok : CommandExitCode.degraded
+}
+
 // ---------------------------------------------------------------- the command line
 
 function fail(failure: Failure): number {
@@ -518,7 +545,7 @@ function fail(failure: Failure): number {
   return failure.code
 }
 
-const handlers = { version: VERSION, serve: runServe, build: runBuild, appliance: runAppliance }
+const handlers = { version: VERSION, serve: runServe, build: runBuild, doctor: runDoctor, appliance: runAppliance }
 
 // No `await` at the top: the image's bundle is CommonJS. What is thrown here is a bug and ends the process as one.
 void runProgram(process.argv.slice(2), handlers).then((code) => {

@@ -3,11 +3,11 @@ import { constants, gzipSync, zstdCompress } from "node:zlib"
 import { CPIO_BLOCK_BYTES, type CpioFile, encodeCpio } from "../appliance/types/cpio.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import type { BuildError } from "./errors.ts"
-import { sha256 } from "./files.ts"
+import { blake2b, sha256 } from "./files.ts"
 import { BUILDER_LIMITS } from "./limits.ts"
 import type { Compression, ImageFile } from "./manifest.ts"
 import { encodeModuleTable, type KernelModule } from "./modules.ts"
-import { encodeNeed } from "./need.ts"
+import { encodeNeed, type NeededFile } from "./need.ts"
 import type { Library } from "./node_files.ts"
 
 export const BUNDLE_PATH = "app/mandala.mjs"
@@ -21,6 +21,8 @@ export type PackedBase = {
   readonly archive: Uint8Array
   readonly imageID: string
   readonly files: readonly ImageFile[]
+  /** The same files as /init checks them. */
+  readonly needed: readonly NeededFile[]
 }
 
 /** What the base archive is packed from. */
@@ -51,12 +53,13 @@ export function packBase(content: BaseContent): Result<PackedBase, BuildError> {
   const imageID = sha256(
     files.map((file, index) => `${file.path} ${file.mode} ${described[index]?.sha256 ?? ""}`).join("\n"),
   )
+  const needed = files.map((file) => ({ path: file.path, bytes: file.bytes.length, hash: blake2b(file.bytes) }))
   const sentinel = { path: SENTINEL_PATH, mode: 0o444, bytes: new TextEncoder().encode(`${imageID}\n`) }
-  return ok({ archive: encodeCpio([...files, sentinel]), imageID, files: described })
+  return ok({ archive: encodeCpio([...files, sentinel]), imageID, files: described, needed })
 }
 
 export function packInit(init: Uint8Array, base: PackedBase, ramNeedBytes: number): Result<Uint8Array, BuildError> {
-  const need = encodeNeed({ ramNeedBytes, imageID: base.imageID, sentinel: SENTINEL_PATH, files: base.files })
+  const need = encodeNeed({ ramNeedBytes, imageID: base.imageID, sentinel: SENTINEL_PATH, files: base.needed })
   if (!need.ok) {
     return need
   }

@@ -3,7 +3,7 @@
  * the reuse of an image that nothing changed in, and the swap by which a new one appears whole or not at all.
  * Plane: control.
  */
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { compressBase, describeFile, packBase, packInit, ZSTD_LEVEL } from "./archives.ts"
 import { bundle } from "./bundle.ts"
@@ -14,13 +14,29 @@ import { compileInit } from "./init_program.ts"
 import { type InputContext, type Inputs, readInputs } from "./inputs.ts"
 import { takeKernel } from "./kernel.ts"
 import { BUILDER_LIMITS, ramNeedBytes } from "./limits.ts"
-import { type Compression, encodeManifest, type ImageManifest, MANIFEST_SCHEMA, OUTPUT_NAMES } from "./manifest.ts"
+import { type LockMode, updateLock } from "./lock.ts"
+import {
+  type Compression,
+  encodeManifest,
+  type Flavour,
+  type Form,
+  type ImageManifest,
+  MANIFEST_SCHEMA,
+  OUTPUT_NAMES,
+} from "./manifest.ts"
 import { NODE_PACKAGE, stripNode } from "./node_files.ts"
 import type { BuildProgressPort, BuildStep } from "./progress.ts"
+import { encodeSBOM } from "./sbom.ts"
+import { assembleUKI, takeStub, UKI_NAME, type UKIContent } from "./uki.ts"
 
 export type BuildOptions = {
   /** Where the image goes; replaced as a whole. */
   readonly outDir: string
+  readonly flavour: Flavour
+  /** By default `pxe`. */
+  readonly form?: Form
+  /** By default `prefer`. */
+  readonly lock?: LockMode
   /** `fast` is zstd -3 (half a second), `small` is zstd -19 (most of a minute). */
   readonly compression: Compression
   readonly progress: BuildProgressPort
@@ -33,6 +49,7 @@ export type BuildOptions = {
   readonly signal?: AbortSignal
 }
 
+const SBOM_NAME = "sbom.json"
 const ENTRY_DEFAULT = "appliance/main.ts"
 type Context = InputContext & {
   readonly cache: string
@@ -45,7 +62,9 @@ type Context = InputContext & {
 }
 
 /** Builds what `options` says, or finds that the image there is already that. */
-export async function buildImage(options: BuildOptions): Promise<Result<ImageManifest, BuildError>> {
+export async function buildImage(asked: BuildOptions): Promise<Result<ImageManifest, BuildError>> {
+  // Absolute, because tools run in directories of their own.
+  const options = { ...asked, outDir: resolve(asked.outDir) }
   const startedAt = performance.now()
   const built = await buildOrReuse(options, startedAt)
   if (!built.ok) {
@@ -71,8 +90,30 @@ async function buildOrReuse(options: BuildOptions, startedAt: number): Promise<R
   if (!inputs.ok) {
     return inputs
   }
+  for (const difference of describeUnlocked(inputs.value)) {
+    options.progress({ kind: "note", text: `not as locked: ${difference}` })
+  }
+  const built = await buildUnlessPresent(options, context, inputs.value, startedAt)
+  if (!built.ok || context.lock !== "update") {
+    return built
+  }
+  const updated = await updateLock(context.root, context.flavour, inputs.value.list)
+  return updated.ok ? built : updated
+}
+
+function describeUnlocked(inputs: Inputs): string[] {
+  return inputs.unlocked.map((one) => `${one.name}: ${one.found}, not ${one.locked}`)
+}
+
+async function buildUnlessPresent(
+  options: BuildOptions,
+  context: Context,
+  inputs: Inputs,
+  startedAt: number,
+): Promise<Result<ImageManifest, BuildError>> {
+  const parent = join(options.outDir, "..")
   const present = await readImage(options.outDir)
-  if (present.ok && present.value.manifest.key === inputs.value.key) {
+  if (present.ok && present.value.manifest.key === inputs.key) {
     options.progress({ kind: "unchanged", ms: performance.now() - startedAt })
     return ok(present.value.manifest)
   }
@@ -83,7 +124,7 @@ async function buildOrReuse(options: BuildOptions, startedAt: number): Promise<R
   if (free.value < BUILDER_LIMITS.disk_bytes_min) {
     return err({ kind: "disk_full", path: parent })
   }
-  const image = await assembleImage(context, inputs.value)
+  const image = await assembleImage(context, inputs)
   if (!image.ok) {
     return image
   }
@@ -102,6 +143,9 @@ function makeContext(options: BuildOptions): Context {
     root: options.root ?? join(import.meta.dirname, ".."),
     entry: options.entry ?? ENTRY_DEFAULT,
     cache: options.cacheDir ?? join(options.outDir, "..", "cache"),
+    flavour: options.flavour,
+    form: options.form ?? "pxe",
+    lock: options.lock ?? "prefer",
     compression: options.compression,
     run,
     step: async (step, detail, work, done) => {
@@ -153,7 +197,7 @@ async function gatherInputs(context: Context): Promise<Result<Inputs, BuildError
     "bundle",
     context.entry,
     () => bundle(context),
-    (bytes) => `${context.entry}, ${bytes.length} bytes`,
+    (value) => `${context.entry}, ${value.bytes.length} bytes`,
   )
   if (!bundled.ok) {
     return bundled
@@ -166,12 +210,24 @@ function describeInputs(inputs: Inputs): string {
   return `${kernel}, ${NODE_PACKAGE} ${inputs.node.version}`
 }
 
-type AssembledImage = { readonly manifest: ImageManifest; readonly outputs: readonly Uint8Array[] }
+function describeKernelWork(inputs: Inputs): string {
+  const name = inputs.kernelSource.packages[0]?.name ?? ""
+  return inputs.kernelSource.build === undefined
+    ? `fetching and unpacking ${name}`
+    : `compiling ${name}, unless it was compiled before (9 minutes of processor time)`
+}
+
+type AssembledImage = {
+  readonly manifest: ImageManifest
+  readonly outputs: readonly Uint8Array[]
+  readonly sbom: Uint8Array
+  readonly uki: Uint8Array | undefined
+}
 
 async function assembleImage(context: Context, inputs: Inputs): Promise<Result<AssembledImage, BuildError>> {
   const kernel = await context.step(
     "kernel",
-    `fetching and unpacking ${inputs.kernelSource.packages[0]?.name ?? ""}`,
+    describeKernelWork(inputs),
     () => takeKernel(inputs.kernelSource, inputs.choice, context.cache, context.run),
     (value) => `${value.release}, ${value.modules.length} modules`,
   )
@@ -221,16 +277,24 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
     return firstArchive
   }
   const outputs = [kernel.value.image, firstArchive.value, compressed.value]
+  const uki = await makeUKI(context, inputs, { kernel: kernel.value.image, archives: outputs.slice(1) })
+  if (!uki.ok) {
+    return uki
+  }
+  const sbom = new TextEncoder().encode(encodeSBOM({ ...inputs, flavour: context.flavour, inputs: inputs.list }))
   const manifest: ImageManifest = {
     schema: MANIFEST_SCHEMA,
     key: inputs.key,
     image_id: base.value.imageID,
-    flavour: "stock",
+    flavour: context.flavour,
     compression: context.compression,
     kernel_release: kernel.value.release,
     ram_need_bytes: ramNeedBytes(sizes),
     unpacked_bytes: sizes.unpackedBytes,
     inputs: inputs.list,
+    unlocked: describeUnlocked(inputs),
+    sbom: describeFile(SBOM_NAME, sbom),
+    programs: uki.value === undefined ? [] : [describeFile(UKI_NAME, uki.value)],
     outputs: OUTPUT_NAMES.map((name, index) => describeFile(name, outputs[index] ?? new Uint8Array(0))),
     base_files: base.value.files,
     modules: {
@@ -239,7 +303,19 @@ async function assembleImage(context: Context, inputs: Inputs): Promise<Result<A
       absent: kernel.value.absent,
     },
   }
-  return ok({ manifest, outputs })
+  return ok({ manifest, outputs, sbom, uki: uki.value })
+}
+
+async function makeUKI(
+  context: Context,
+  inputs: Inputs,
+  content: UKIContent,
+): Promise<Result<Uint8Array | undefined, BuildError>> {
+  if (inputs.stubSource === undefined) {
+    return ok(undefined)
+  }
+  const stub = await takeStub(inputs.stubSource, context.cache, context.run)
+  return stub.ok ? assembleUKI(stub.value, content) : stub
 }
 
 /** Writes beside, then swaps: whoever looks finds the old image or the new one. */
@@ -276,6 +352,16 @@ async function fillDirectory(directory: string, image: AssembledImage): Promise<
     if (!written.ok) {
       return written
     }
+  }
+  if (image.uki !== undefined) {
+    const written = await writeBytes(join(directory, UKI_NAME), image.uki)
+    if (!written.ok) {
+      return written
+    }
+  }
+  const listed = await writeBytes(join(directory, SBOM_NAME), image.sbom)
+  if (!listed.ok) {
+    return listed
   }
   return writeBytes(join(directory, "manifest.json"), encodeManifest(image.manifest))
 }

@@ -13,12 +13,17 @@ export type DebianPackage = {
   readonly depends: readonly string[]
 }
 
-/** The version that apt would install now; undefined when apt knows no such package. */
+/** The version asked for, else the one that apt would install now; undefined when apt knows no such package. */
 export async function showPackage(
   name: string,
   options: RunOptions,
+  version?: string,
 ): Promise<Result<DebianPackage | undefined, BuildError>> {
-  const shown = await runAny("apt-cache", ["show", "--no-all-versions", name], options)
+  const shown = await runAny(
+    "apt-cache",
+    ["show", "--no-all-versions", version === undefined ? name : `${name}=${version}`],
+    options,
+  )
   if (!shown.ok) {
     return shown
   }

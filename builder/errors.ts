@@ -15,6 +15,7 @@ export type BuildError =
   | { readonly kind: "module_missing"; readonly module: string; readonly package: string }
   | { readonly kind: "bundle_failed"; readonly detail: string }
   | { readonly kind: "limit_exceeded"; readonly limit: string; readonly maximum: number; readonly found: number }
+  | { readonly kind: "lock_differs"; readonly name: string; readonly locked: string; readonly found: string }
   | { readonly kind: "interrupted" }
 
 /** Which Debian package brings a tool that the build runs. */
@@ -22,6 +23,13 @@ const PACKAGE_OF_TOOL: ReadonlyMap<string, string> = new Map([
   ["musl-gcc", "musl-tools"],
   ["gcc", "gcc"],
   ["strip", "binutils"],
+  ["ld", "binutils"],
+  ["make", "make"],
+  ["flex", "flex"],
+  ["bison", "bison"],
+  ["bc", "bc"],
+  ["tar", "tar"],
+  ["nice", "coreutils"],
   ["xz", "xz-utils"],
   ["dpkg-deb", "dpkg"],
   ["apt-get", "apt"],
@@ -57,11 +65,16 @@ export function describeBuildError(error: BuildError): string {
     case "library_missing":
       return `the library ${error.library}, which Node needs, was not found on this machine`
     case "module_missing":
-      return `${error.package} has no module ${error.module}, which the image requires (images/base/kernel.json)`
+      return `${error.package} has no module ${error.module}, which the image requires (images/FLAVOUR/kernel.json)`
     case "bundle_failed":
       return `the program could not be bundled: ${error.detail}`
     case "limit_exceeded":
       return `${error.limit} is ${error.maximum}, and this build needs ${error.found}`
+    case "lock_differs":
+      return (
+        `${error.name} is ${error.found}, and images/lock.json has ${error.locked}: ` +
+        "install what is locked, or move the lock with --update"
+      )
     case "interrupted":
       return "interrupted; nothing was written"
     default:

@@ -83,3 +83,8 @@ export function freeBytes(path: string): Promise<Result<number, BuildError>> {
 export function sha256(bytes: Uint8Array | string): string {
   return createHash("sha256").update(bytes).digest("hex")
 }
+
+/** The first 32 bytes of BLAKE2b-512, as images/base/init/blake2b.c computes them. */
+export function blake2b(bytes: Uint8Array): string {
+  return createHash("blake2b512").update(bytes).digest("hex").slice(0, 64)
+}

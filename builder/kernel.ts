@@ -1,17 +1,20 @@
 /**
- * The `stock` kernel: Debian's (or Ubuntu's) generic package, of which the image takes the kernel itself and the few
- * modules that images/base/kernel.json names. Nothing is installed on the host. Plane: control.
+ * The kernel of each flavour: a package of Debian's (or Ubuntu's), of which the image takes the kernel itself and the
+ * few modules that images/FLAVOUR/kernel.json names, or one compiled from Debian's source. Nothing is installed on
+ * the host. Plane: control.
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { type DebianPackage, fetchPackage, showPackage, unpackPackage } from "./debian.ts"
 import type { BuildError } from "./errors.ts"
 import { discard, exists, listFilesBelow, makeDirectory, move, readBytes, sha256, writeBytes } from "./files.ts"
+import { compileKernel, type KernelBuild, releaseOf } from "./kernel_build.ts"
 import { BUILDER_LIMITS } from "./limits.ts"
+import type { LockedInput } from "./lock.ts"
 import { type KernelModule, moduleName, readModuleInfo } from "./modules.ts"
 import { type RunOptions, run } from "./shell.ts"
 
-/** images/base/kernel.json. */
+/** images/FLAVOUR/kernel.json. */
 export type KernelChoice = {
   /** Tried in order; the first that apt knows is taken. */
   readonly packages: readonly string[]
@@ -20,7 +23,12 @@ export type KernelChoice = {
 }
 
 /** What will go in: the kernel's package and, where the distribution splits them, the one with its modules. */
-export type KernelSource = { readonly release: string; readonly packages: readonly DebianPackage[] }
+export type KernelSource = {
+  readonly release: string
+  readonly packages: readonly DebianPackage[]
+  /** Where the package is a kernel's source: how it is configured. */
+  readonly build?: KernelBuild
+}
 
 export type Kernel = {
   readonly release: string
@@ -39,7 +47,7 @@ export function parseKernelChoice(text: string, path: string): Result<KernelChoi
   const lists = new Map<string, unknown>(Object.entries(value))
   for (const field of fields) {
     const list = lists.get(field)
-    if (!Array.isArray(list) || !list.every((name) => typeof name === "string" && /^[a-z0-9_.+-]+$/.test(name))) {
+    if (!Array.isArray(list) || !list.every((name) => typeof name === "string" && /^[A-Za-z0-9_.+-]+$/.test(name))) {
       return err({ kind: "input_invalid", path, detail: `${field} is no list of names` })
     }
   }
@@ -56,11 +64,39 @@ function parseJSON(text: string): unknown {
   }
 }
 
+/** The kernel's packages as they are locked; none when apt can no longer give one of them. */
+async function showLocked(
+  locked: readonly LockedInput[],
+  options: RunOptions,
+): Promise<Result<readonly DebianPackage[], BuildError>> {
+  const packages: DebianPackage[] = []
+  for (const wanted of locked.filter((one) => one.kind === "debian_package" && one.name.startsWith("linux-"))) {
+    const shown = await showPackage(wanted.name, options, wanted.version)
+    if (!shown.ok) {
+      return shown
+    }
+    if (shown.value === undefined || shown.value.sha256 !== wanted.sha256) {
+      return ok([])
+    }
+    packages.push(shown.value)
+  }
+  return ok(packages)
+}
+
 /** Which packages apt would give now. The metapackage names the kernel's release. */
 export async function resolveKernel(
   choice: KernelChoice,
+  locked: readonly LockedInput[],
   options: RunOptions,
 ): Promise<Result<KernelSource, BuildError>> {
+  const packages = await showLocked(locked, options)
+  if (!packages.ok) {
+    return packages
+  }
+  const lockedImage = packages.value.find((one) => one.name.startsWith("linux-image-"))
+  if (lockedImage !== undefined) {
+    return ok({ release: lockedImage.name.slice("linux-image-".length), packages: packages.value })
+  }
   for (const name of choice.packages) {
     const meta = await showPackage(name, options)
     if (!meta.ok) {
@@ -93,6 +129,41 @@ export async function resolveKernel(
   return err({ kind: "package_unavailable", package: choice.packages.join(" or ") })
 }
 
+/** The source that apt would give now; the metapackage names its series. */
+export async function resolveKernelSource(
+  choice: KernelChoice,
+  locked: readonly LockedInput[],
+  build: KernelBuild,
+  options: RunOptions,
+): Promise<Result<KernelSource, BuildError>> {
+  const packages = await showLocked(locked, options)
+  if (!packages.ok) {
+    return packages
+  }
+  const lockedSource = packages.value[0]
+  if (lockedSource !== undefined) {
+    return ok({ release: releaseOf(lockedSource.version), packages: [lockedSource], build })
+  }
+  for (const name of choice.packages) {
+    const meta = await showPackage(name, options)
+    if (!meta.ok) {
+      return meta
+    }
+    const sourceName = meta.value?.depends.find((dependency) => /^linux-source-[0-9]/.test(dependency))
+    if (sourceName === undefined) {
+      continue
+    }
+    const source = await showPackage(sourceName, options)
+    if (!source.ok) {
+      return source
+    }
+    return source.value === undefined
+      ? err({ kind: "package_unavailable", package: sourceName })
+      : ok({ release: releaseOf(source.value.version), packages: [source.value], build })
+  }
+  return err({ kind: "package_unavailable", package: choice.packages.join(" or ") })
+}
+
 /** The kernel's bytes and modules, from `cache` when this kernel was unpacked before. */
 export async function takeKernel(
   source: KernelSource,
@@ -100,7 +171,7 @@ export async function takeKernel(
   cache: string,
   options: RunOptions,
 ): Promise<Result<Kernel, BuildError>> {
-  const key = sha256(JSON.stringify([source.packages.map((one) => one.sha256), choice])).slice(0, 16)
+  const key = sha256(JSON.stringify([source.packages.map((one) => one.sha256), choice, source.build?.key])).slice(0, 16)
   const directory = `${cache}/kernel-${key}`
   if (!(await exists(directory))) {
     const filled = await fillCache(source, choice, { cache, directory }, options)
@@ -146,6 +217,9 @@ async function unpackAndKeep(
     if (!unpacked.ok) {
       return unpacked
     }
+  }
+  if (source.build !== undefined) {
+    return compileKernel(source.build, { release: source.release, ...paths }, options)
   }
   const files = await listFilesBelow(paths.unpacked)
   if (!files.ok) {

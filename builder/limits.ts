@@ -12,7 +12,7 @@ export const BUILDER_LIMITS = {
   need_bytes_max: 16 * KIB - 1,
   need_path_bytes_max: 127,
   /** MODULES_MAX, ALIASES_MAX and MODULE_TABLE_BYTES_MAX of init.h. */
-  modules_max: 64,
+  modules_max: 96,
   module_aliases_max: 4096,
   module_table_bytes_max: 256 * KIB - 1,
   /** Depth of the dependencies, MODULE_DEPTH_MAX of init.h. */
@@ -23,6 +23,12 @@ export const BUILDER_LIMITS = {
   /** Free space that a build needs: the unpacked kernel package, the cache, two images. */
   disk_bytes_min: 1024 * MIB,
   manifest_bytes_max: 256 * KIB,
+  /** systemd's EFI stub has 90 kB. */
+  stub_bytes_max: 4 * MIB,
+  /** Packages and tools of one flavour in images/lock.json. */
+  lock_inputs_max: 64,
+  /** npm packages of which something is in the bundle. */
+  bundled_packages_max: 128,
   /** What readImage() is ready to hold. */
   kernel_bytes_max: 64 * MIB,
   base_bytes_max: 512 * MIB,

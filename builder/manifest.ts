@@ -1,7 +1,15 @@
 /** What an image is made of and what came out: the schema of `manifest.json`, written and read. Plane: control. */
 import { err, ok, type Result } from "../appliance/types/result.ts"
 
-export const MANIFEST_SCHEMA = 1
+export const MANIFEST_SCHEMA = 2
+
+/** Which kernel: for virtual machines, for any machine by modules, or one of our own that has no block layer. */
+export const FLAVOURS = ["stock", "hardware", "diskless"] as const
+export type Flavour = (typeof FLAVOURS)[number]
+
+/** `pxe` is three files for a boot server; `uki` has besides one EFI program with all of them in it. */
+export const FORMS = ["pxe", "uki"] as const
+export type Form = (typeof FORMS)[number]
 
 export const COMPRESSIONS = ["fast", "small"] as const
 export type Compression = (typeof COMPRESSIONS)[number]
@@ -23,21 +31,26 @@ export type ImageManifest = {
   readonly key: string
   /** Hash of the base archive's files; also in the need-manifest and in the sentinel. */
   readonly image_id: string
-  readonly flavour: "stock"
+  readonly flavour: Flavour
   readonly compression: Compression
   readonly kernel_release: string
   /** MemTotal below which /init halts with both numbers. */
   readonly ram_need_bytes: number
   readonly unpacked_bytes: number
   readonly inputs: readonly ImageInput[]
+  /** Inputs that are not the locked ones, as "name: version, not version". */
+  readonly unlocked: readonly string[]
+  readonly sbom: ImageFile
   /** `kernel`, `init.img` and `base.img`, in this order. */
   readonly outputs: readonly ImageFile[]
+  /** `mandala.efi` where the form is `uki`, else none. */
+  readonly programs: readonly ImageFile[]
   /** The files of the base archive, in its order. */
   readonly base_files: readonly ImageFile[]
   readonly modules: {
     readonly loadable: readonly string[]
     readonly builtin: readonly string[]
-    /** Asked for by images/base/kernel.json, not in this kernel package. */
+    /** Asked for by images/FLAVOUR/kernel.json, not in this kernel package. */
     readonly absent: readonly string[]
   }
 }
@@ -78,12 +91,15 @@ const FIELDS: { readonly [Field in keyof ImageManifest]: Check } = {
   schema: (value) => value === MANIFEST_SCHEMA,
   key: isSHA256,
   image_id: isSHA256,
-  flavour: (value) => value === "stock",
+  flavour: (value) => FLAVOURS.some((flavour) => flavour === value),
   compression: (value) => COMPRESSIONS.some((compression) => compression === value),
   kernel_release: isText,
   ram_need_bytes: isSize,
   unpacked_bytes: isSize,
   inputs: (value) => isArrayOf(value, isInput),
+  programs: (value) => isArrayOf(value, isFile),
+  unlocked: (value) => isArrayOf(value, isText),
+  sbom: isFile,
   outputs: (value) =>
     isArrayOf(value, isFile) &&
     Array.isArray(value) &&

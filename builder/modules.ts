@@ -37,7 +37,7 @@ export function readModuleInfo(file: Uint8Array): Result<ModuleInfo, ELFError> {
       depends.push(...value.split(",").filter((name) => name !== ""))
     } else if (key === "softdep") {
       softDepends.push(...softDependenciesBefore(value))
-    } else if (key === "alias" && /^(pci|virtio):[^ ]+$/.test(value)) {
+    } else if (key === "alias" && /^(pci|virtio|cpu):[^ ]+$/.test(value)) {
       aliases.push(value)
     }
   }

@@ -6,6 +6,8 @@ export type BuildStep = (typeof BUILD_STEPS)[number]
 export type BuildProgress =
   | { readonly kind: "started"; readonly step: BuildStep; readonly detail: string }
   | { readonly kind: "finished"; readonly step: BuildStep; readonly detail: string; readonly ms: number }
+  /** Something that a person should know and that does not stop the build. */
+  | { readonly kind: "note"; readonly text: string }
   | { readonly kind: "unchanged"; readonly ms: number }
   /** The build was given up; what it says goes with the error. */
   | { readonly kind: "failed" }
@@ -44,6 +46,9 @@ export function showProgress(stream: NodeJS.WriteStream): BuildProgressPort {
       }
       case "finished":
         stream.write(`${place(event.step)} ${event.detail}  ${seconds(event.ms)}\n`)
+        return
+      case "note":
+        stream.write(`${event.text}\n`)
         return
       case "unchanged":
         stream.write(`image unchanged  ${seconds(event.ms)}\n`)

@@ -82,7 +82,7 @@ export class AdmissionDesk {
       const text = `'${name.slice(0, 64)}' is no hardware address: give one as 52:54:00:00:00:01`
       return err({ kind: "not_a_machine", text })
     }
-    const { registry, tickets, formation, clock, log } = this.#options
+    const { registry, tickets, formation, ledger, clock, log } = this.#options
     if (action === "expel" && !isForced && this.#isNeeded(machine)) {
       const text = `without ${machine} the cluster has no majority: bring another voter up first, or add --force`
       return err({ kind: "quorum", text })
@@ -99,6 +99,8 @@ export class AdmissionDesk {
       tickets.revoke(machine)
       // Its certificate is void from here on, so that another may have its place.
       formation.vacate(machine)
+    } else {
+      ledger.forgetLoop(machine)
     }
     log.warn({ machine, action }, "pool: an operator has decided about a machine")
     const found = this.list().find((one) => one.machine === machine)

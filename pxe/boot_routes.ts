@@ -4,20 +4,22 @@
  */
 import { unreachable } from "../appliance/types/assert.ts"
 import { parseMAC } from "./address.ts"
+import { decideBoot } from "./boot_rules.ts"
 import { renderBootScript, renderChainScript, renderHoldScript } from "./boot_script.ts"
 import type { Clock } from "./clock.ts"
 import { type HTTPRequest, type HTTPResponse, jsonResponse, textResponse } from "./http/server.ts"
 import type { KeysPort } from "./keys_port.ts"
 import { LISTEN_RETRY_SECONDS, SEEN_SECONDS } from "./limits.ts"
 import type { Logger } from "./log.ts"
-import { type Announce, decodeAnnounce, HEX_128, rosterIn } from "./pool/announce.ts"
+import { type Announce, decodeAnnounce, HEX_128, isNormal, rosterIn } from "./pool/announce.ts"
 import type { Formation } from "./pool/formation.ts"
-import type { Firmware, Ledger } from "./pool/ledger.ts"
+import type { Firmware, Ledger, Machine } from "./pool/ledger.ts"
 import { MACHINES_MAX, REASON_BYTES_MAX, TEXT_BYTES_MAX } from "./pool/limits.ts"
 import { encodeNodeArchive } from "./pool/node_file.ts"
 import type { Registry } from "./pool/registry.ts"
 import type { BootStatus } from "./pool/status.ts"
 import type { Tickets } from "./pool/tickets.ts"
+import type { TraceBook, TraceFacts } from "./pool/trace.ts"
 
 export type ServedFile = {
   readonly bytes: Uint8Array
@@ -30,6 +32,7 @@ export type RoutesOptions = {
   /** By path: the image's files and the boot programs. */
   readonly files: ReadonlyMap<string, ServedFile>
   readonly ledger: Ledger
+  readonly trace: TraceBook
   readonly formation: Formation
   /** Undefined with plain links: then whoever asks is booted, and believed. */
   readonly admission: Admission | undefined
@@ -45,6 +48,8 @@ export type Admission = { readonly keys: KeysPort; readonly registry: Registry; 
 
 export type RoutesCounters = {
   scripts: number
+  /** Scripts that held a machine whose boots go in a circle, or that has too little memory. */
+  held: number
   archives: number
   beacons: number
   beacons_refused: number
@@ -57,6 +62,7 @@ const PATH_IMAGE = "/image/"
 const NODE_ARCHIVE = /^\/machine\/([0-9a-f-]{17})\/node\.img$/
 /** Reasons of /init to halt before it starts the appliance: such a machine has promised nothing to anybody. */
 const NEVER_STARTED = ["ram_too_small", "base_truncated", "base_corrupt", "base_of_another_build"]
+const QUESTION = /^\/boot\/(trace|explain|render)$/
 const BEACON = /^\/beacon\/(script|init|halted)$/
 const BOOT_ID_BYTES = 16
 const SEED_BYTES = 64
@@ -65,6 +71,7 @@ const DECIMAL = /^[0-9]{1,15}$/
 export class Routes {
   readonly counters: RoutesCounters = {
     scripts: 0,
+    held: 0,
     archives: 0,
     beacons: 0,
     beacons_refused: 0,
@@ -91,6 +98,10 @@ export class Routes {
     const file = this.#options.files.get(path)
     if (file !== undefined) {
       return this.#onFile(request, file)
+    }
+    const question = QUESTION.exec(path)?.[1]
+    if (question !== undefined) {
+      return this.#onQuestion(request, question)
     }
     const archiveOf = NODE_ARCHIVE.exec(path)?.[1]
     if (archiveOf !== undefined) {
@@ -131,10 +142,11 @@ export class Routes {
       log.warn({ machine, machines_max: MACHINES_MAX }, "pool: the table of machines is full")
       return scriptResponse(renderHoldScript(server, `the table of machines is full: machines_max is ${MACHINES_MAX}`))
     }
-    const held = this.#heldBack(machine)
+    const held = this.#heldBack(known)
     if (held !== undefined) {
       return held
     }
+    this.#note(known, "script", { firmware: known.firmware, user_agent: whitelisted(request.user_agent) })
     this.counters.scripts += 1
     const userAgent = whitelisted(request.user_agent)
     log.info(
@@ -144,20 +156,75 @@ export class Routes {
     return scriptResponse(renderBootScript({ server_url: server, machine, boot_id: known.boot_id }))
   }
 
-  /** What an unknown machine gets, and one that was put out: a reason on its screen, and nothing else. */
-  #heldBack(machine: string): HTTPResponse | undefined {
-    const { admission, clock, server_url: server, log } = this.#options
-    const decision = admission?.registry.onSeen(machine, clock.epochMs()) ?? "accepted"
-    if (decision === "accepted") {
+  /** What a machine gets that may not boot: a reason on its screen, and nothing else. */
+  #heldBack(known: Machine): HTTPResponse | undefined {
+    const { admission, clock, ledger, server_url: server, log } = this.#options
+    const { machine } = known
+    const now = clock.epochMs()
+    const admitted = admission?.registry.onSeen(machine, now) ?? "accepted"
+    const { hold } = decideBoot({ machine: known, admission: admitted, loop: ledger.findLoop(machine, now), now })
+    if (hold === undefined) {
       return undefined
     }
-    log.info({ machine, admission: decision }, "boot: a machine that is not accepted gets nothing")
-    const reason = decision === "seen" ? `${machine} waits to be accepted` : `${machine} was ${decision}`
-    return scriptResponse(renderHoldScript(server, reason, SEEN_SECONDS))
+    const { rule, reason } = hold
+    this.#note(known, "hold", { rule, reason })
+    if (rule === "admission") {
+      log.info({ machine, admission: admitted }, "boot: a machine that is not accepted gets nothing")
+      return scriptResponse(renderHoldScript(server, reason, SEEN_SECONDS))
+    }
+    this.counters.held += 1
+    if (known.reason !== reason) {
+      log.warn({ machine, rule, reason }, "boot: a machine is held")
+      ledger.setReason(machine, reason, now)
+    }
+    return scriptResponse(renderHoldScript(server, reason))
+  }
+
+  #note({ machine, boot_id }: Pick<Machine, "machine" | "boot_id">, step: string, facts: TraceFacts): void {
+    this.#options.trace.note(machine, { at: this.#options.clock.epochMs(), boot_id, step, facts })
+  }
+
+  /** What an operator asks about one machine's boots. */
+  #onQuestion({ query }: HTTPRequest, question: string): HTTPResponse {
+    const { ledger, trace, admission, clock, server_url: server } = this.#options
+    const machine = parseMAC(query.get("machine") ?? "")
+    if (machine === undefined) {
+      return jsonResponse(400, { error: "machine is wanted: a hardware address" })
+    }
+    const known = ledger.find(machine)
+    if (known === undefined) {
+      return jsonResponse(404, { error: `${machine} was never seen by this boot server` })
+    }
+    if (question === "trace") {
+      const { boot_count: boots, stage_times: stages, reason } = known
+      return jsonResponse(200, {
+        schema: 1,
+        machine,
+        boot_count: boots,
+        stage_times: stages,
+        reason,
+        events: trace.of(machine),
+      })
+    }
+    const now = clock.epochMs()
+    const admitted = admission?.registry.admissionOf(machine) ?? "accepted"
+    const decision = decideBoot({ machine: known, admission: admitted, loop: ledger.findLoop(machine, now), now })
+    if (question === "explain") {
+      const { hold, rules } = decision
+      return jsonResponse(200, { schema: 1, machine, outcome: hold === undefined ? "boot" : "hold", rules })
+    }
+    const { hold } = decision
+    // The id is made when the machine asks.
+    const bootID = known.boot_id === "" ? "0".repeat(2 * BOOT_ID_BYTES) : known.boot_id
+    const script =
+      hold === undefined
+        ? renderBootScript({ server_url: server, machine, boot_id: bootID })
+        : renderHoldScript(server, hold.reason, hold.rule === "admission" ? SEEN_SECONDS : undefined)
+    return jsonResponse(200, { schema: 1, machine, script })
   }
 
   #onFile({ path, query }: HTTPRequest, file: ServedFile): HTTPResponse {
-    const { ledger, clock, log } = this.#options
+    const { ledger, formation, clock, log } = this.#options
     const response: HTTPResponse = {
       status: 200,
       content_type: file.content_type,
@@ -172,9 +239,12 @@ export class Routes {
     }
     const onSent = (): void => {
       ledger.onImageSent(machine, bootID, path === PATH_KERNEL, clock.epochMs())
+      this.#note({ machine, boot_id: bootID }, "file_sent", { file: path, bytes: file.bytes.length })
       log.info({ machine, file: path, bytes: file.bytes.length }, "boot: a file of the image was sent")
     }
-    return { ...response, on_sent: onSent }
+    // Only on the word of this server's own script: a boot id can't be guessed.
+    const isOfBoot = bootID !== "" && ledger.find(machine)?.boot_id === bootID
+    return { ...response, is_urgent: isOfBoot && formation.slotOf(machine) !== null, on_sent: onSent }
   }
 
   #onNodeArchive({ query }: HTTPRequest, machine: string): HTTPResponse {
@@ -200,6 +270,7 @@ export class Routes {
       return textResponse(503, `the table of tickets is full: machines_max is ${MACHINES_MAX}`)
     }
     this.counters.archives += 1
+    this.#note(known, "archive", { slot: slot ?? "none", may_form: token === "" ? "no" : "yes" })
     const body = encodeNodeArchive({
       machine,
       boot_id: known.boot_id,
@@ -244,6 +315,11 @@ export class Routes {
       return textResponse(409, "this is not the boot that this machine is at")
     }
     this.counters.beacons += 1
+    this.#note(
+      { machine, boot_id: bootID },
+      stage === "halted" ? "halted" : `beacon_${stage}`,
+      reason === "" ? {} : { reason },
+    )
     if (stage === "halted") {
       log.warn({ machine, reason, need_bytes: needBytes, have_bytes: haveBytes }, "boot: a machine halted")
       if (NEVER_STARTED.includes(reason) && formation.release(machine)) {
@@ -299,6 +375,10 @@ export class Routes {
         return unreachable(outcome)
     }
     this.#adoptRoster(body)
+    const wasJoined = typeof known?.stage_times.joined === "number"
+    if (!wasJoined && isNormal(announce.value)) {
+      this.#note(announce.value, "joined", { slot: slot ?? "none", status: announce.value.status })
+    }
     if (!ledger.onAnnounce(announce.value, clock.epochMs())) {
       this.counters.announces_refused += 1
       return jsonResponse(503, { error: "machines_max", limit: MACHINES_MAX })

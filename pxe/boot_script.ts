@@ -60,6 +60,8 @@ export function renderBootScript({ server_url: server, machine, boot_id: bootID 
     // The self-tests of ciphers cost 0.3 s under emulation, and nothing here uses them before they have run.
     "cryptomgr.notests",
     "loglevel=4",
+    // What one process gave back holds keys and values: nothing that comes after may read them.
+    "init_on_free=1",
     "panic=10",
   ].join(" ")
   return lines([

@@ -17,13 +17,14 @@ import { type AddressPool, defaultPool, LeaseTable } from "./dhcp/lease_table.ts
 import { probeOtherServer } from "./dhcp/probe.ts"
 import { type DHCPEvents, type DHCPMode, type DHCPServer, startDHCPServer } from "./dhcp/server.ts"
 import { startHTTPServer } from "./http/server.ts"
-import { findInterfaceAddress, type InterfaceAddress, type InterfaceError } from "./interface_address.ts"
+import { describeInterfaceError, findInterfaceAddress, type InterfaceAddress } from "./interface_address.ts"
 import { IMAGE_FILE_BYTES_MAX, PORT_HTTP, PORT_TFTP } from "./limits.ts"
 import { JoinRoutes } from "./join_routes.ts"
 import type { KeysPort, SignedRoster } from "./keys_port.ts"
 import type { Logger } from "./log.ts"
 import { Formation } from "./pool/formation.ts"
 import { Ledger } from "./pool/ledger.ts"
+import { TraceBook } from "./pool/trace.ts"
 import { ANNOUNCE_FRESH_MS, CHECK_INTERVAL_MS } from "./pool/limits.ts"
 import { type BootStatus, clusterStatus, machineStatuses, STATUS_SCHEMA } from "./pool/status.ts"
 import { type AdmissionRule, Registry } from "./pool/registry.ts"
@@ -59,6 +60,8 @@ export type BootServerOptions = {
   readonly log: Logger
   /** Give addresses although another server does; share port 67 with another program. */
   readonly force: boolean
+  /** TFTP from port 69 only, for firewalls and containers that don't follow a transfer to its own port. */
+  readonly isTFTPSinglePort: boolean
   /** Undefined: plain links, by an explicit option; whoever asks is booted. */
   readonly admission:
     | {
@@ -102,7 +105,7 @@ type Closing = () => Promise<void>
 export async function startBootServer(options: BootServerOptions): Promise<Result<BootServer, BootServerError>> {
   const found = findInterfaceAddress(options.interfaceName)
   if (!found.ok) {
-    return err(interfaceMessage(options.interfaceName, found.error))
+    return err({ kind: found.error.kind, message: describeInterfaceError(options.interfaceName, found.error) })
   }
   const { address, netmask } = found.value
   const addressText = formatIPv4(address)
@@ -132,6 +135,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
 
   const { log } = options
   const ledger = new Ledger()
+  const trace = new TraceBook()
   const formation = new Formation({
     voters: options.voters,
     size: options.size,
@@ -170,6 +174,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     server_url: url,
     files: servedFiles(options),
     ledger,
+    trace,
     formation,
     admission,
     clock: SYSTEM_CLOCK,
@@ -194,10 +199,17 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
     address: addressText,
     port: PORT_TFTP,
     files: tftpFiles(options, url),
-    isSinglePort: false,
+    isSinglePort: options.isTFTPSinglePort,
     clock: SYSTEM_CLOCK,
     log,
-    onRequest: (client) => ledger.onBootProgram(client, SYSTEM_CLOCK.epochMs()),
+    onRequest: (client, file) => {
+      const now = SYSTEM_CLOCK.epochMs()
+      ledger.onBootProgram(client, now)
+      const known = ledger.findByAddress(client)
+      if (known !== undefined) {
+        trace.note(known.machine, { at: now, boot_id: "", step: "tftp", facts: { file, address: client } })
+      }
+    },
   })
   if (!tftpStarted.ok) {
     return fail(tftpStarted.error)
@@ -210,7 +222,7 @@ export async function startBootServer(options: BootServerOptions): Promise<Resul
       config: config.value,
       clock: SYSTEM_CLOCK,
       log,
-      events: eventsFor(ledger),
+      events: eventsFor(ledger, trace),
       isShared: options.force,
     })
     if (!dhcpStarted.ok) {
@@ -256,21 +268,6 @@ function membersHeard(ledger: Ledger, formation: Formation): string[] {
     return formation.slotOf(machine) !== null && at !== null && now - at <= ANNOUNCE_FRESH_MS
   })
   return heard.map(({ address }) => address)
-}
-
-function interfaceMessage(name: string, error: InterfaceError): BootServerError {
-  switch (error.kind) {
-    case "interface_not_found": {
-      const message = `there is no interface ${JSON.stringify(name)}; those with a link are: ${error.others.join(", ")}`
-      return { kind: error.kind, message }
-    }
-    case "interface_without_ipv4": {
-      const example = `ip link set ${name} up; ip address add A.B.C.D/24 dev ${name}`
-      return { kind: error.kind, message: `interface ${name} is down or has no IPv4 address: ${example}` }
-    }
-    default:
-      return unreachable(error)
-  }
 }
 
 function modeOf(
@@ -369,8 +366,11 @@ function tftpFiles({ nbp }: BootServerOptions, url: string): Map<string, Uint8Ar
   return files
 }
 
-function eventsFor(ledger: Ledger): DHCPEvents {
+function eventsFor(ledger: Ledger, trace: TraceBook): DHCPEvents {
   return {
+    onPacket: (machine, facts) => {
+      trace.note(machine, { at: SYSTEM_CLOCK.epochMs(), boot_id: "", step: "dhcp", facts })
+    },
     onDiscover: (machine, client, xid) => {
       const kind = client.kind === "ipxe" ? "ipxe" : "firmware"
       ledger.onDiscover(machine, { kind, firmware: platformOf(client), xid }, SYSTEM_CLOCK.epochMs())

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs"
 import { networkInterfaces } from "node:os"
-import { assert } from "../appliance/types/assert.ts"
+import { assert, unreachable } from "../appliance/types/assert.ts"
 import { err, ok, type Result } from "../appliance/types/result.ts"
 import { isSameSubnet, parseIPv4 } from "./address.ts"
 
@@ -14,6 +14,20 @@ export type InterfaceAddress = { readonly address: number; readonly netmask: num
 export type InterfaceError =
   | { readonly kind: "interface_not_found"; readonly others: readonly string[] }
   | { readonly kind: "interface_without_ipv4" }
+
+/** One line that says what to do. */
+export function describeInterfaceError(name: string, error: InterfaceError): string {
+  switch (error.kind) {
+    case "interface_not_found":
+      return `there is no interface ${JSON.stringify(name)}; those with a link are: ${error.others.join(", ")}`
+    case "interface_without_ipv4": {
+      const example = `ip link set ${name} up; ip address add A.B.C.D/24 dev ${name}`
+      return `interface ${name} is down or has no IPv4 address: ${example}`
+    }
+    default:
+      return unreachable(error)
+  }
+}
 
 export function findInterfaceAddress(name: string): Result<InterfaceAddress, InterfaceError> {
   const listed = networkInterfaces()

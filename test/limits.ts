@@ -13,6 +13,8 @@ export const OUTPUT_BYTES_MAX = 8 * 1024 * 1024
 
 /** A scene that acknowledged fewer writes than this has shown nothing. */
 export const SCENE_WRITES_MIN = 1_000
+/** Two whole builds, one after the other, with the packages at hand: half a minute on two quiet cores. */
+export const BUILD_MS_MAX = 180_000
 /** Machines that must halt: too little memory, and a damaged image. */
 export const BAD_BOOT_CASES = 2
 
@@ -29,7 +31,7 @@ export const PHASE_SECONDS_MAX = {
   exhaustive: 480,
   mutation: 480,
   simulation: 480,
-  processes: 240,
+  processes: 480,
   chaos: 240,
   scene: 600,
   bad_boots: 300,

@@ -45,3 +45,9 @@ export const IMAGE_PIECE_BYTES_MAX = 4 * 1024 * 1024
 export const RESTORE_PAGES_MAX = 128
 /** A passphrase's file. */
 export const PASSPHRASE_BYTES_MAX = 4_096
+
+/** Where the boot server answers machines, in plain HTTP. */
+export const BOOT_PORT = 7480
+
+/** How long `mandala doctor` listens. */
+export const LISTEN_SECONDS = 4

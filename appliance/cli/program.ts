@@ -6,8 +6,10 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { exitCodeOf, fetchDocument } from "./api_client.ts"
 import { EXIT_CODE_HELP, ExitCode } from "./exit_codes.ts"
 import type { JSONObject } from "./json.ts"
-import { ACCEPT_RULES_MAX, PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
+import { ACCEPT_RULES_MAX, LISTEN_SECONDS, PROGRESS_MS, TIMEOUT_SECONDS } from "./limits.ts"
+import { addBootCommands } from "./boot_commands.ts"
 import { addConfigCommands } from "./config_commands.ts"
+import { addExportCommands } from "./export_commands.ts"
 import { addMachineCommands } from "./machine_commands.ts"
 import { addMemberCommands } from "./members.ts"
 import { type CLIStreams, examples, outputOption, parseSeconds, queryCommand, type QueryOptions } from "./options.ts"
@@ -28,6 +30,8 @@ export type ServeOptions = {
   /** Where `build` left an image; undefined for where it leaves one by default. */
   readonly image?: string
   readonly force: boolean
+  /** Boot programs come from port 69 itself. */
+  readonly tftpSinglePort: boolean
   /** Who is accepted without being asked about: all, or so many of those whose address begins so. */
   readonly acceptAll: boolean
   readonly accept: readonly AcceptRule[]
@@ -41,7 +45,17 @@ export type AcceptRule = { readonly prefix: string; readonly count_max: number }
 
 export type BuildOptions = {
   readonly out?: string
+  readonly kernel: "stock" | "hardware" | "diskless"
+  readonly form: "pxe" | "uki"
   readonly compression: "fast" | "small"
+  readonly frozen?: boolean
+  readonly update?: boolean
+  readonly output: "text" | "json"
+}
+
+export type DoctorOptions = {
+  readonly interface: string
+  readonly seconds: number
   readonly output: "text" | "json"
 }
 
@@ -50,6 +64,7 @@ export type Handlers = {
   readonly version: string
   readonly serve: (options: ServeOptions) => Promise<number>
   readonly build: (options: BuildOptions) => Promise<number>
+  readonly doctor: (options: DoctorOptions) => Promise<number>
   /** What the image runs; gets its own arguments as they are. */
   readonly appliance: (args: readonly string[]) => Promise<number>
 }
@@ -104,11 +119,14 @@ function buildProgram(handlers: Handlers, streams: CLIStreams, onCode: (code: nu
     .addHelpText("after", EXIT_CODE_HELP)
   addServe(program, handlers, onCode)
   addBuild(program, handlers, onCode)
+  addDoctor(program, handlers, onCode)
   addStatus(program, streams, onCode)
   addMachines(program, streams, onCode)
   addSalvage(program, streams, onCode)
+  addExportCommands(program, streams, onCode)
   addMemberCommands(program, streams, onCode)
   addMachineCommands(program, streams, onCode)
+  addBootCommands(program, streams, onCode)
   addPasswordCommands(program, streams, onCode)
   addConfigCommands(program, streams, onCode)
   addVersion(program, handlers, streams)
@@ -150,6 +168,11 @@ function addServe(program: Command, handlers: Handlers, onCode: (code: number) =
     )
     .option("--image <directory>", "the image that `mandala build` made")
     .option("--force", "go on where a check would stop", false)
+    .option(
+      "--tftp-single-port",
+      "answer TFTP from port 69: where a firewall or a container lets nothing else out",
+      false,
+    )
     .option("--accept-all", "a lab: every machine that asks is accepted", false)
     .option("--accept <rule>", "PREFIX=COUNT: so many machines whose address begins so; again for more", parseRule, [])
     .option("--authority <file>", "the site's authority (default: authority.json beside the contexts; made if missing)")
@@ -168,11 +191,37 @@ function addBuild(program: Command, handlers: Handlers, onCode: (code: number) =
     .description("make the image: kernel, initramfs, manifest")
     .option("--out <directory>", "where the image goes")
     .addOption(
+      new Option(
+        "--kernel <flavour>",
+        "stock: Debian's for virtual machines; hardware: Debian's generic one with drivers; diskless: ours, compiled",
+      )
+        .choices(["stock", "hardware", "diskless"])
+        .default("hardware"),
+    )
+    .addOption(
+      new Option("--form <form>", "pxe: files for a boot server; uki: one EFI program besides")
+        .choices(["pxe", "uki"])
+        .default("pxe"),
+    )
+    .addOption(
       new Option("--compression <level>", "fast to make, or small to send").choices(["fast", "small"]).default("fast"),
     )
+    .addOption(new Option("--frozen", "refuse whatever is not as images/lock.json has it").conflicts("update"))
+    .option("--update", "take what is there now, and lock it")
     .addOption(outputOption(["text", "json"]))
-    .addHelpText("after", examples("mandala build", "mandala build --out /srv/mandala --compression small"))
+    .addHelpText("after", examples("mandala build", "mandala build --kernel diskless --compression small"))
     .action(async (options: BuildOptions) => onCode(await handlers.build(options)))
+}
+
+function addDoctor(program: Command, handlers: Handlers, onCode: (code: number) => void): void {
+  program
+    .command("doctor")
+    .description("look at a network before machines boot on it; exits with 5 when something keeps them from it")
+    .requiredOption("--interface <name>", "the network interface to ask on")
+    .option("--seconds <number>", "how long to listen for answers", parseSeconds, LISTEN_SECONDS)
+    .addOption(outputOption(["text", "json"]))
+    .addHelpText("after", examples("mandala doctor --interface eth0", "mandala doctor --interface br0 -o json"))
+    .action(async (options: DoctorOptions) => onCode(await handlers.doctor(options)))
 }
 
 function addStatus(program: Command, streams: CLIStreams, onCode: (code: number) => void): void {

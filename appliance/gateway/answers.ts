@@ -5,14 +5,18 @@
  * nothing of batches: it is kept and sent again, unless a later command of the same connection was applied already
  * (then sending it again would change the order, and the client is told). Plane: data.
  */
-import { ResultKind } from "../state_machine/command.ts"
+import { COMMAND_HEADER_BYTES, ResultKind } from "../state_machine/command.ts"
 import { assert } from "../types/assert.ts"
 import { type Batch, EntryKind, type Owner } from "./batch.ts"
 import type { Results } from "./results.ts"
+import { isMatch } from "./resp/glob.ts"
 import type { ReplyWriter } from "./resp/reply_writer.ts"
 import type { Failure, Texts } from "./texts.ts"
 
 const U32 = 0x1_0000_0000
+const MS_PER_SECOND = 1000
+/** What a scan's answer begins with. */
+const SCAN_NEXT_BYTES = 4
 const ANSWER = 0
 const KEEP = 1
 const REFUSE = 2
@@ -174,8 +178,12 @@ export class Answers {
         this.#sum(owner.out, batch, entry, command, results)
       } else if (kind === EntryKind.values) {
         this.#values(owner.out, batch, entry, command, results)
+      } else if (kind === EntryKind.scan || kind === EntryKind.keys) {
+        this.#keys(owner.out, batch, entry, command, results)
+      } else if (kind === EntryKind.all) {
+        this.#all(owner.out, batch, entry, command, results)
       } else {
-        this.#result(owner.out, results, command, batch.protocol(entry))
+        this.#one(owner.out, kind, results, command, batch.protocol(entry))
       }
     }
     done(owner, false)
@@ -192,6 +200,83 @@ export class Answers {
       sum += results.high(index) * U32 + results.low(index)
     }
     out.integer(sum)
+  }
+
+  /** The first error; where others were applied, nobody may take it for "nothing was". */
+  #all(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {
+    const count = batch.entryCommands(entry)
+    let failed = -1
+    let applied = 0
+    for (let index = command + count - 1; index >= command; index -= 1) {
+      if (results.kind(index) === ResultKind.error) {
+        failed = index
+      } else {
+        applied += 1
+      }
+    }
+    if (failed >= 0 && applied > 0) {
+      out.error(this.#texts.partialSet)
+    } else {
+      this.#result(out, results, failed >= 0 ? failed : command, batch.protocol(entry))
+    }
+  }
+
+  /** Counts the keys that match, then writes them: an array says its length first. */
+  #keys(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {
+    const start = results.bytesStart(command)
+    const isList = results.kind(command) === ResultKind.bytes && results.bytesLength(command) >= SCAN_NEXT_BYTES
+    if (!isList) {
+      this.#result(out, results, command, batch.protocol(entry))
+      return
+    }
+    const next = results.reply.readUInt32LE(start)
+    if (batch.kind(entry) === EntryKind.scan) {
+      out.array(2)
+      out.bulkText(String(next))
+    } else if (next !== 0) {
+      out.error(this.#texts.tooManyKeys)
+      return
+    }
+    out.array(this.#matching(undefined, batch, command, results))
+    this.#matching(out, batch, command, results)
+  }
+
+  /** How many keys match the pattern, which is the command's value; they are written where `out` is given. */
+  #matching(out: ReplyWriter | undefined, batch: Batch, command: number, results: Results): number {
+    const { reply } = results
+    const end = results.bytesStart(command) + results.bytesLength(command)
+    const pattern = batch.offset(command) + COMMAND_HEADER_BYTES
+    const patternEnd = batch.offset(command + 1)
+    let count = 0
+    let at = results.bytesStart(command) + SCAN_NEXT_BYTES
+    while (at + 2 <= end) {
+      const key = at + 2
+      // What another machine sent is not believed: no key goes beyond the result.
+      at = Math.min(key + reply.readUInt16LE(at), end)
+      if (isMatch(batch.body, pattern, patternEnd, reply, key, at)) {
+        count += 1
+        out?.bulk(reply, key, at - key)
+      }
+    }
+    return count
+  }
+
+  /** The result of an entry's one command, as the entry's kind has it. */
+  #one(out: ReplyWriter, kind: number, results: Results, index: number, protocol: number): void {
+    const result = results.kind(index)
+    if (kind === EntryKind.seconds && result === ResultKind.integer) {
+      const ms = results.high(index) * U32 + results.low(index)
+      // As Redis: rounded, and -1 and -2 are no times.
+      out.integer(ms < 0 ? ms : Math.floor((ms + MS_PER_SECOND / 2) / MS_PER_SECOND))
+    } else if (kind === EntryKind.type && result === ResultKind.integer) {
+      out.simple(results.low(index) === 0 ? "none" : "string")
+    } else if (kind === EntryKind.flag && (result === ResultKind.ok || result === ResultKind.nil)) {
+      out.integer(result === ResultKind.ok ? 1 : 0)
+    } else if (kind === EntryKind.renamed && result === ResultKind.nil) {
+      out.error(this.#texts.noSuchKey)
+    } else {
+      this.#result(out, results, index, protocol)
+    }
   }
 
   #values(out: ReplyWriter, batch: Batch, entry: number, command: number, results: Results): void {

@@ -21,6 +21,20 @@ export const EntryKind = {
   values: 3,
   /** One command of this process's own; its caller gets the result. */
   call: 4,
+  /** One command that answers milliseconds, and the answer is in seconds. */
+  seconds: 5,
+  /** An EXISTS, and the answer is the name of the key's type. */
+  type: 6,
+  /** One command that answers ok or nil, and the answer is 1 or 0. */
+  flag: 7,
+  /** One command whose nil means that there is no such key, which is an error. */
+  renamed: 8,
+  /** Several commands that are all ok, or the answer is an error (MSET). */
+  all: 9,
+  /** A scan, and the answer is a cursor with those of its keys that match the pattern in its value. */
+  scan: 10,
+  /** A scan of all keys, and the answer is those that match; an error when it did not come to the end. */
+  keys: 11,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -316,6 +330,10 @@ function isRead(code: number): boolean {
     case CommandCode.get:
     case CommandCode.exists:
     case CommandCode.db_size:
+    case CommandCode.str_len:
+    case CommandCode.get_range:
+    case CommandCode.ttl:
+    case CommandCode.scan:
     case CommandCode.machine_get:
     case CommandCode.machine_list:
     case CommandCode.record_get:

@@ -121,6 +121,16 @@ export class Introspection {
     return ""
   }
 
+  // ---------------------------------------------------------------- WAIT
+
+  /**
+   * How many machines besides the primary have what this connection's writes were answered OK for: a majority had it
+   * before the answer, so there is nothing to wait for, and no more is promised.
+   */
+  wait(out: ReplyWriter): void {
+    out.integer(Math.floor(this.#port.voterSlots().length / 2))
+  }
+
   // ---------------------------------------------------------------- unknown
 
   /** Redis's own words (server.c), down to the blank at the end. */

@@ -23,6 +23,11 @@ export const HEADER_BYTES_MAX = 32
 export const ARGUMENTS_MAX = 1_025
 /** What one command's arguments and their headers may take together; each connection has a buffer of this size. */
 export const COMMAND_BYTES_MAX = 128 * KIB
+/** Places of keys that one SCAN looks at when no COUNT is given, and at the most. */
+export const SCAN_COUNT = 64
+export const SCAN_COUNT_MAX = 4_096
+/** The same for KEYS, which is refused where there are more. */
+export const KEYS_COUNT_MAX = 262_144
 /** Names, patterns and messages that stay with a connection or go back to it. */
 export const CLIENT_NAME_BYTES_MAX = 64
 export const ECHO_BYTES_MAX = 64 * KIB

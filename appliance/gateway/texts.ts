@@ -45,6 +45,10 @@ export class Texts {
   }
   /** A command of several keys of which a first part was applied, before the rest failed. */
   readonly partial = "UNKNOWN partial: some of the command's keys were deleted; of the others nobody knows"
+  /** An MSET of which a part found room. */
+  readonly partialSet = "UNKNOWN partial: some of the command's keys were set, for the others there was no room"
+  readonly tooManyKeys = "ERR keys_count_max: there are more keys than KEYS can look at or answer; use SCAN"
+  readonly noSuchKey = "ERR no such key"
   readonly busy: string
   readonly echoTooLong = `ERR echo_bytes_max: a message has at most ${ECHO_BYTES_MAX} bytes`
   readonly clientNameTooLong = `ERR client_name_bytes_max: a name has at most ${CLIENT_NAME_BYTES_MAX} bytes`
@@ -54,6 +58,7 @@ export class Texts {
   readonly overflow = "ERR increment or decrement would overflow"
   #entriesFull = ""
   #slabFull = ""
+  #valueFull = ""
   /** By ResultError. */
   #recordsFull: ReadonlyMap<number, string> = new Map()
 
@@ -71,6 +76,7 @@ export class Texts {
   useLimits(limits: ClusterLimits): void {
     this.#limits = limits
     this.#entriesFull = `ERR kv_entries_max: at most ${limits.kv_entries_max} keys are stored`
+    this.#valueFull = `ERR value_bytes_max: the value would have more than ${limits.value_bytes_max} bytes`
     const slabBytes = limits.kv_slab_bytes
     this.#slabFull = `ERR kv_slab_bytes: no room of this size is left in the ${slabBytes} bytes of keys and values`
     this.#recordsFull = new Map(
@@ -101,12 +107,24 @@ export class Texts {
     }
   }
 
+  patternTooLong(bytes: number): string {
+    return `ERR key_bytes_max: the pattern has ${bytes} bytes, a key at most ${this.#limits.key_bytes_max}`
+  }
+
   keyTooLong(bytes: number): string {
     return `ERR key_bytes_max: the key has ${bytes} bytes, at most ${this.#limits.key_bytes_max} are stored`
   }
 
   valueTooLong(bytes: number): string {
     return `ERR value_bytes_max: the value has ${bytes} bytes, at most ${this.#limits.value_bytes_max} are stored`
+  }
+
+  invalidExpiry(command: string): string {
+    return `ERR invalid expire time in '${command}' command`
+  }
+
+  unsupportedOption(option: string): string {
+    return `ERR Unsupported option ${option}`
   }
 
   /** A deterministic refusal of the state machine; `code` came from another machine, so any number may stand there. */
@@ -122,6 +140,10 @@ export class Texts {
         return this.overflow
       case ResultError.reply_bytes_max:
         return this.replyTooLong
+      case ResultError.value_bytes_max:
+        return this.#valueFull
+      case ResultError.no_wall_clock:
+        return "ERR no_wall_clock: the cluster was not told the time of day yet; try again"
       case ResultError.corrupt:
         return "ERR corrupt: the stored value is not what was written; the machine that answered has a memory fault"
       case ResultError.malformed:

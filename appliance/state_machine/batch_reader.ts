@@ -79,9 +79,14 @@ export class BatchReader {
 export const BatchForm = { malformed: 0, reads: 1, writes: 2 } as const
 export type BatchForm = (typeof BatchForm)[keyof typeof BatchForm]
 
-const SET_FLAGS = CommandFlag.nx | CommandFlag.xx | CommandFlag.get | CommandFlag.expires
+const CLOCK_FLAGS = CommandFlag.expires | CommandFlag.absolute
+const SET_FLAGS = CommandFlag.nx | CommandFlag.xx | CommandFlag.get | CLOCK_FLAGS | CommandFlag.keeps
+const GET_EX_FLAGS = CLOCK_FLAGS | CommandFlag.persist
+const EXPIRE_FLAGS = CommandFlag.nx | CommandFlag.xx | CommandFlag.gt | CommandFlag.lt | CommandFlag.absolute
 /** A century: deadlines stay safe integers. */
 export const EXPIRES_MS_MAX = 3_155_760_000_000
+/** The same for wall time: the year 2170. */
+export const EXPIRES_AT_MS_MAX = 2 * EXPIRES_MS_MAX
 
 /** Judges form only: codes, flags, lengths, counts. What depends on state is refused in apply. */
 export function batchForm(reader: BatchReader, limits: ClusterLimits): BatchForm {
@@ -105,6 +110,13 @@ function isWrite(code: number): boolean {
     code === CommandCode.set ||
     code === CommandCode.del ||
     code === CommandCode.incr_by ||
+    code === CommandCode.get_del ||
+    code === CommandCode.get_ex ||
+    code === CommandCode.append ||
+    code === CommandCode.set_range ||
+    code === CommandCode.expire ||
+    code === CommandCode.persist ||
+    code === CommandCode.rename ||
     code === CommandCode.machine_put ||
     code === CommandCode.record_put ||
     code === CommandCode.record_remove
@@ -123,7 +135,25 @@ export function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
     case CommandCode.del:
     case CommandCode.exists:
     case CommandCode.incr_by:
+    case CommandCode.get_del:
+    case CommandCode.str_len:
+    case CommandCode.get_range:
+    case CommandCode.persist:
       return isKey && valueBytes === 0 && reader.flags === 0
+    case CommandCode.get_ex:
+      return isKey && valueBytes === 0 && isClock(reader, GET_EX_FLAGS)
+    case CommandCode.append:
+      return isKey && valueBytes <= limits.value_bytes_max && reader.flags === 0
+    case CommandCode.set_range:
+      return isKey && valueBytes <= limits.value_bytes_max && reader.flags === 0 && reader.argument() >= 0
+    case CommandCode.expire:
+      return isKey && valueBytes === 0 && isExpire(reader)
+    case CommandCode.ttl:
+      return isKey && valueBytes === 0 && (reader.flags & ~CommandFlag.absolute) === 0
+    case CommandCode.scan:
+      return keyBytes === 0 && valueBytes <= limits.key_bytes_max && reader.flags === 0 && reader.argumentHigh > 0
+    case CommandCode.rename:
+      return isKey && valueBytes <= limits.key_bytes_max && (reader.flags & ~CommandFlag.nx) === 0
     case CommandCode.db_size:
       return keyBytes === 0 && valueBytes === 0 && reader.flags === 0
     case CommandCode.machine_put:
@@ -148,11 +178,32 @@ export function isCommand(reader: BatchReader, limits: ClusterLimits): boolean {
 function isSet(reader: BatchReader): boolean {
   const { flags } = reader
   const both = CommandFlag.nx | CommandFlag.xx
-  if ((flags & ~SET_FLAGS) !== 0 || (flags & both) === both) {
+  return (flags & both) !== both && isClock(reader, SET_FLAGS)
+}
+
+/** A deadline, or that the old one stays or goes, or neither; and no flag that is not in `allowed`. */
+function isClock(reader: BatchReader, allowed: number): boolean {
+  const { flags } = reader
+  const isDeadline = (flags & CommandFlag.expires) !== 0
+  const isAbsolute = (flags & CommandFlag.absolute) !== 0
+  if ((flags & ~allowed) !== 0 || (isAbsolute && !isDeadline) || (isDeadline && (flags & CommandFlag.keeps) !== 0)) {
     return false
   }
   const argument = reader.argument()
-  return (flags & CommandFlag.expires) === 0 || (argument > 0 && argument <= EXPIRES_MS_MAX)
+  return !isDeadline || (argument > 0 && argument <= (isAbsolute ? EXPIRES_AT_MS_MAX : EXPIRES_MS_MAX))
+}
+
+/** As Redis: NX with nothing else, GT and LT not together. */
+function isExpire(reader: BatchReader): boolean {
+  const { flags } = reader
+  const isNone = (flags & CommandFlag.nx) === 0
+  const isWith = (flags & (CommandFlag.xx | CommandFlag.gt | CommandFlag.lt)) !== 0
+  const both = CommandFlag.gt | CommandFlag.lt
+  if ((flags & ~EXPIRE_FLAGS) !== 0 || (!isNone && isWith) || (flags & both) === both) {
+    return false
+  }
+  const max = (flags & CommandFlag.absolute) === 0 ? EXPIRES_MS_MAX : EXPIRES_AT_MS_MAX
+  return Math.abs(reader.argument()) <= max
 }
 
 /** An event of the right length, or a record under the key that it names itself. Whose record it is is judged apart. */

@@ -8,7 +8,7 @@
  *        1    1  flags                    (CommandFlag; a TableNumber for record_*; 0 where none apply)
  *        2    2  key bytes                (0..key_bytes_max)
  *        4    4  value bytes              (0..value_bytes_max)
- *        8    8  argument, signed 64 bits (delta of incr_by; relative milliseconds of set with `expires`)
+ *        8    8  argument, signed 64 bits (delta of incr_by; milliseconds of set with `expires`)
  *       16    k  key
  *     16+k    v  value
  *
@@ -32,6 +32,24 @@ export const CommandCode = {
   exists: 4,
   incr_by: 5,
   db_size: 6,
+  /** Answers the value or nil, and removes the key. */
+  get_del: 7,
+  /** Answers the value or nil; `expires` gives a new deadline, `persist` takes it away, neither leaves it. */
+  get_ex: 8,
+  /** Puts the value behind what is stored. Answers how many bytes there are then. */
+  append: 9,
+  /** Answers the bytes of the value, 0 for none. */
+  str_len: 10,
+  /** Argument: offset. Overwrites from there, with zeros before it where nothing was. Answers as append. */
+  set_range: 11,
+  /** Argument: first byte (low half) and last (high half), both signed and from the end where negative. */
+  get_range: 12,
+  /** Argument: time to live, or with `absolute` wall time. Answers 1 or 0. A deadline in the past removes the key. */
+  expire: 13,
+  /** Answers milliseconds to live, or with `absolute` the deadline's wall time; -1 without one, -2 without a key. */
+  ttl: 14,
+  /** Takes the deadline away. Answers 1 or 0. */
+  persist: 15,
   /** Key: machine id. Value: a machine record (machine_record.ts). Inserts or replaces. */
   machine_put: 16,
   /** Key: machine id. Answers the record or nil. */
@@ -52,18 +70,38 @@ export const CommandCode = {
    * from the oldest kept, up to the end of the ring; the next list goes on from there.
    */
   record_list: 27,
+  /**
+   * Value: the new key. The deadline goes along, and what had the new key is replaced. Answers nil without a key, ok,
+   * or with `nx` 1 or 0.
+   */
+  rename: 32,
+  /**
+   * Argument: the first entry that is looked at (low half) and how many at the most (high half). Value: a pattern,
+   * which the asker applies. Answers bytes: the next scan's first entry, 4 bytes, 0 at the end; then each live key, its
+   * length in 2 bytes before it. It ends early where the reply does.
+   */
+  scan: 33,
 } as const
 export type CommandCode = (typeof CommandCode)[keyof typeof CommandCode]
 
 export const CommandFlag = {
-  /** set: only if the key is absent. */
+  /** set, rename: only if the key is absent. expire: only if there is no deadline. */
   nx: 1,
-  /** set: only if the key is present. */
+  /** set: only if the key is present. expire: only if there is a deadline. */
   xx: 2,
   /** set: answer the old value (bytes or nil) instead of ok. */
   get: 4,
   /** set: `argument` is the time to live in milliseconds. Without it any old deadline is removed. */
   expires: 8,
+  /** expire: only if later than the deadline; none is the latest. */
+  gt: 16,
+  /** expire: only if earlier than the deadline. */
+  lt: 32,
+  /** set, get_ex, expire: the argument is wall time, milliseconds since 1970; ttl: the answer is. */
+  absolute: 64,
+  /** set: an old deadline stays. get_ex: it goes. */
+  keeps: 128,
+  persist: 128,
 } as const
 
 export const ResultKind = { nil: 0, ok: 1, integer: 2, bytes: 3, error: 4 } as const
@@ -82,6 +120,10 @@ export const ResultError = {
   corrupt: 7,
   /** A record under another key than its own, or none at all. */
   malformed: 8,
+  /** The value would become longer than one may be. */
+  value_bytes_max: 9,
+  /** Wall time is asked for, and no machine has told it yet. */
+  no_wall_clock: 10,
   /** Tables of records, each by the name of its limit. */
   leases_max: 16,
   rules_max: 17,

@@ -149,6 +149,16 @@ export class KeyValues {
     return crc32(this.#bytes, block, end) === this.#view.getUint32(at + 28, true)
   }
 
+  /** True when the key has the hash under which it is stored: enough where no value is answered, however long it is. */
+  isKeyIntact(entry: number): boolean {
+    const start = this.keyOffset(entry)
+    const end = start + this.keyBytes(entry)
+    if (start < this.#layout.slab || end > this.#layout.bytes) {
+      return false
+    }
+    return hashKey(this.#bytes, start, end) === this.#hash(entry)
+  }
+
   /**
    * Stores `value[valueStart, valueEnd)` under `keys[keyStart, keyEnd)`. `entry` is what find() answered. Changes
    * nothing when it does not fit. The deadline is 0 for none.
@@ -223,6 +233,13 @@ export class KeyValues {
     this.#view.setUint32(at + 12, this.#view.getUint32(HeaderOffset.kv_free, true), true)
     this.#view.setUint32(HeaderOffset.kv_free, entry + 1, true)
     this.#view.setUint32(HeaderOffset.kv_count, this.count() - 1, true)
+  }
+
+  /** Gives the entry another deadline, 0 for none. */
+  expireAt(entry: number, deadline: number): void {
+    const at = this.#at(entry)
+    this.#pages.willWrite(at, at + KV_ENTRY_BYTES)
+    this.#setDeadline(entry, deadline)
   }
 
   /** The earliest deadline, or Infinity. */

@@ -38,11 +38,17 @@ import { SESSION_NONE, Sessions } from "./sessions.ts"
 const ERROR_BYTES = 2
 const INTEGER_BYTES = 9
 const BYTES_HEAD = 5
+/** Of a scan's answer: the next entry, and the length before each key. */
+const SCAN_NEXT_BYTES = 4
+const SCAN_KEY_HEAD = 2
 const DECIMAL_BYTES_MAX = 20
 /** Fewer commands have too few misses to overlap. */
 const TOUCHED_COMMANDS_MIN = 8
 /** Decimal digits that always fit a safe integer. */
 const SAFE_DIGITS = 15
+/** What TTL answers where there is no deadline, or no key. */
+const TTL_NONE = -1
+const TTL_NO_KEY = -2
 
 export type ArenaOptions = {
   readonly limits: ClusterLimits
@@ -100,6 +106,9 @@ export class ArenaStateMachine implements StateMachine {
     valueEnd: 0,
     deadline: 0,
   }
+  /** A value that is put together before it is stored. */
+  readonly #scratch: Uint8Array
+  readonly #scratchView: DataView
   #commands = 0
   /** Where the first pass leaves what it read: without a use, an optimizer might drop the reads. */
   touched = 0
@@ -115,6 +124,8 @@ export class ArenaStateMachine implements StateMachine {
     this.layout = arenaLayout(options.limits)
     assert(options.arena.length === this.layout.bytes, "state machine: the arena is as long as its layout")
     this.arena = options.arena
+    this.#scratch = new Uint8Array(options.limits.value_bytes_max)
+    this.#scratchView = new DataView(this.#scratch.buffer)
     this.#view = new DataView(options.arena.buffer, options.arena.byteOffset, options.arena.byteLength)
     this.pages = new ArenaPages({
       arena: options.arena,
@@ -340,10 +351,23 @@ export class ArenaStateMachine implements StateMachine {
           : this.#writeInteger(this.#find(body, hash, now) === ENTRY_NONE ? 0 : 1)
       case CommandCode.incr_by:
         return this.#incrBy(body, hash, now, room)
+      case CommandCode.get_del:
+        return this.#getDel(body, hash, now, room)
+      case CommandCode.get_ex:
+        return this.#getEx(body, hash, now, room)
+      case CommandCode.get_range:
+        return this.#getRange(this.#find(body, hash, now), room)
+      case CommandCode.scan:
+        return this.#scan(now, room)
       case CommandCode.db_size:
-        return room < INTEGER_BYTES
-          ? this.#writeError(ResultError.reply_bytes_max)
-          : this.#writeInteger(this.#kv.count())
+      case CommandCode.str_len:
+      case CommandCode.append:
+      case CommandCode.set_range:
+      case CommandCode.expire:
+      case CommandCode.ttl:
+      case CommandCode.persist:
+      case CommandCode.rename:
+        return this.#counted(body, hash, now, room)
       case CommandCode.machine_put:
       case CommandCode.record_put:
         return this.#recordPut(body, now)
@@ -376,16 +400,18 @@ export class ArenaStateMachine implements StateMachine {
     return entry
   }
 
+  /** Whether the last #get() answered a value. */
+  #isAnswered = false
+
   #get(entry: number, room: number): void {
+    this.#isAnswered = false
     if (entry === ENTRY_NONE) {
       this.#writeKind(ResultKind.nil)
     } else if (room < BYTES_HEAD + this.#kv.valueBytes(entry)) {
       this.#writeError(ResultError.reply_bytes_max)
-    } else if (this.#kv.isIntact(entry)) {
+    } else if (this.#isSound(entry)) {
       this.#writeBytes(this.#kv.valueOffset(entry), this.#kv.valueBytes(entry))
-    } else {
-      this.corruptReads += 1
-      this.#writeError(ResultError.corrupt)
+      this.#isAnswered = true
     }
   }
 
@@ -404,6 +430,9 @@ export class ArenaStateMachine implements StateMachine {
     if (isRefused) {
       return answersOld ? this.#get(entry, room) : this.#writeKind(ResultKind.nil)
     }
+    if (!this.#hasClock()) {
+      return
+    }
     const replyAt = this.#replyAt
     if (answersOld) {
       this.#get(entry, room)
@@ -416,11 +445,11 @@ export class ArenaStateMachine implements StateMachine {
     put.value = reader.view
     put.valueStart = reader.valueStart
     put.valueEnd = reader.valueEnd
-    put.deadline = (flags & CommandFlag.expires) === 0 ? 0 : now + reader.argument()
+    put.deadline = this.#deadlineOfSet(entry, now)
     const status = this.#kv.put(entry, put)
     if (status !== PutStatus.ok) {
       this.#replyAt = replyAt
-      this.#writeError(status === PutStatus.entries_full ? ResultError.kv_entries_max : ResultError.kv_slab_bytes)
+      this.#writePutError(status)
     } else if (!answersOld) {
       this.#writeKind(ResultKind.ok)
     }
@@ -435,6 +464,290 @@ export class ArenaStateMachine implements StateMachine {
       this.#kv.remove(entry)
     }
     this.#writeInteger(entry === ENTRY_NONE ? 0 : 1)
+  }
+
+  // ---------------------------------------------------------------- deadlines
+
+  /** False where the reader's command names wall time and nobody has told it yet; then that is its answer. */
+  #hasClock(): boolean {
+    if ((this.#reader.flags & CommandFlag.absolute) === 0 || this.#control.wallOffset() !== undefined) {
+      return true
+    }
+    this.#writeError(ResultError.no_wall_clock)
+    return false
+  }
+
+  /** The deadline that the argument says, in cluster time; `now` or less for one that has passed. */
+  #deadline(now: number): number {
+    const argument = this.#reader.argument()
+    if ((this.#reader.flags & CommandFlag.absolute) === 0) {
+      return now + argument
+    }
+    return argument - (this.#control.wallOffset() ?? 0)
+  }
+
+  #deadlineOfSet(entry: number, now: number): number {
+    const { flags } = this.#reader
+    if ((flags & CommandFlag.expires) !== 0) {
+      // 0 would be none: what has passed already is the earliest that there is.
+      return Math.max(this.#deadline(now), 1)
+    }
+    return (flags & CommandFlag.keeps) !== 0 && entry !== ENTRY_NONE ? this.#kv.deadline(entry) : 0
+  }
+
+  /** Gives the entry the deadline of the reader's argument, or removes it where that has passed. */
+  #expireAt(entry: number, now: number): void {
+    const deadline = this.#deadline(now)
+    if (deadline <= now) {
+      this.#kv.remove(entry)
+    } else {
+      this.#kv.expireAt(entry, deadline)
+    }
+  }
+
+  #expire(entry: number, now: number): void {
+    if (!this.#hasClock()) {
+      return
+    }
+    const { flags } = this.#reader
+    const old = entry === ENTRY_NONE ? 0 : this.#kv.deadline(entry)
+    const deadline = this.#deadline(now)
+    const isRefused =
+      entry === ENTRY_NONE ||
+      ((flags & CommandFlag.nx) !== 0 && old !== 0) ||
+      ((flags & CommandFlag.xx) !== 0 && old === 0) ||
+      ((flags & CommandFlag.gt) !== 0 && (old === 0 || deadline <= old)) ||
+      ((flags & CommandFlag.lt) !== 0 && old !== 0 && deadline >= old)
+    if (!isRefused) {
+      this.#expireAt(entry, now)
+    }
+    this.#writeInteger(isRefused ? 0 : 1)
+  }
+
+  #ttl(entry: number, now: number): void {
+    if (entry === ENTRY_NONE) {
+      return this.#writeInteger(TTL_NO_KEY)
+    }
+    const deadline = this.#kv.deadline(entry)
+    if (deadline === 0) {
+      this.#writeInteger(TTL_NONE)
+    } else if (this.#hasClock()) {
+      const isAbsolute = (this.#reader.flags & CommandFlag.absolute) !== 0
+      this.#writeInteger(isAbsolute ? deadline + (this.#control.wallOffset() ?? 0) : deadline - now)
+    }
+  }
+
+  #persist(entry: number): void {
+    const hasDeadline = entry !== ENTRY_NONE && this.#kv.deadline(entry) !== 0
+    if (hasDeadline) {
+      this.#kv.expireAt(entry, 0)
+    }
+    this.#writeInteger(hasDeadline ? 1 : 0)
+  }
+
+  // ---------------------------------------------------------------- values that are read and changed
+
+  /** Commands whose answer is a number, or shorter. */
+  #counted(body: Uint8Array, hash: number, now: number, room: number): void {
+    if (room < INTEGER_BYTES) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    switch (this.#reader.code) {
+      case CommandCode.db_size:
+        return this.#writeInteger(this.#kv.count())
+      case CommandCode.str_len:
+        return this.#writeInteger(this.#bytesOf(this.#find(body, hash, now)))
+      case CommandCode.ttl:
+        return this.#ttl(this.#find(body, hash, now), now)
+      case CommandCode.expire:
+        return this.#expire(this.#findToWrite(body, hash, now), now)
+      case CommandCode.persist:
+        return this.#persist(this.#findToWrite(body, hash, now))
+      case CommandCode.rename:
+        return this.#rename(body, this.#findToWrite(body, hash, now), now)
+      default: {
+        const entry = this.#findToWrite(body, hash, now)
+        const isAppend = this.#reader.code === CommandCode.append
+        return this.#splice(hash, entry, isAppend ? this.#bytesOf(entry) : this.#reader.argument())
+      }
+    }
+  }
+
+  #bytesOf(entry: number): number {
+    return entry === ENTRY_NONE ? 0 : this.#kv.valueBytes(entry)
+  }
+
+  /** False: the entry's value is not what was written, and that is the answer. */
+  #isSound(entry: number): boolean {
+    if (entry === ENTRY_NONE || this.#kv.isIntact(entry)) {
+      return true
+    }
+    this.corruptReads += 1
+    this.#writeError(ResultError.corrupt)
+    return false
+  }
+
+  #getDel(body: Uint8Array, hash: number, now: number, room: number): void {
+    const entry = this.#findToWrite(body, hash, now)
+    this.#get(entry, room)
+    if (this.#isAnswered) {
+      this.#kv.remove(entry)
+    }
+  }
+
+  #getEx(body: Uint8Array, hash: number, now: number, room: number): void {
+    const entry = this.#findToWrite(body, hash, now)
+    if (entry !== ENTRY_NONE && !this.#hasClock()) {
+      return
+    }
+    this.#get(entry, room)
+    const { flags } = this.#reader
+    if (!this.#isAnswered) {
+      return
+    }
+    if ((flags & CommandFlag.expires) !== 0) {
+      this.#expireAt(entry, now)
+    } else if ((flags & CommandFlag.persist) !== 0) {
+      this.#kv.expireAt(entry, 0)
+    }
+  }
+
+  /** As Redis: from the end where negative, and what lies outside is cut off. */
+  #getRange(entry: number, room: number): void {
+    const bytes = this.#bytesOf(entry)
+    const first = this.#reader.argumentLow | 0
+    const last = this.#reader.argumentHigh
+    const start = Math.max(first < 0 ? bytes + first : first, 0)
+    const end = Math.min(Math.max(last < 0 ? bytes + last : last, 0) + 1, bytes)
+    const isEmpty = (first < 0 && last < 0 && first > last) || start >= end
+    if (room < BYTES_HEAD + (isEmpty ? 0 : end - start)) {
+      this.#writeError(ResultError.reply_bytes_max)
+    } else if (this.#isSound(entry)) {
+      this.#writeBytes(isEmpty ? 0 : this.#kv.valueOffset(entry) + start, isEmpty ? 0 : end - start)
+    }
+  }
+
+  /** Writes the reader's value over the entry's from `offset` on; answers the bytes that there are then. */
+  #splice(hash: number, entry: number, offset: number): void {
+    const reader = this.#reader
+    const added = reader.valueEnd - reader.valueStart
+    const old = this.#bytesOf(entry)
+    // An empty SETRANGE changes nothing, and makes no key; an empty APPEND makes one.
+    if (added === 0 && (reader.code === CommandCode.set_range || entry !== ENTRY_NONE)) {
+      return this.#writeInteger(old)
+    }
+    if (offset + added > this.#limits.value_bytes_max) {
+      return this.#writeError(ResultError.value_bytes_max)
+    }
+    if (!this.#isSound(entry)) {
+      return
+    }
+    const bytes = Math.max(old, offset + added)
+    if (old > 0) {
+      copyBytes(this.#view, this.#kv.valueOffset(entry), this.#scratchView, 0, old)
+    }
+    if (offset > old) {
+      this.#scratch.fill(0, old, offset)
+    }
+    copyBytes(reader.view, reader.valueStart, this.#scratchView, offset, added)
+    const put = this.#put
+    put.hash = hash
+    put.keys = reader.view
+    put.keyStart = reader.keyStart
+    put.keyEnd = reader.keyEnd
+    this.#putScratch(entry, bytes, entry === ENTRY_NONE ? 0 : this.#kv.deadline(entry))
+    if (this.#putStatus === PutStatus.ok) {
+      this.#writeInteger(bytes)
+    }
+  }
+
+  #rename(body: Uint8Array, entry: number, now: number): void {
+    const reader = this.#reader
+    const isNew = (reader.flags & CommandFlag.nx) !== 0
+    if (entry === ENTRY_NONE) {
+      return this.#writeKind(ResultKind.nil)
+    }
+    const hash = hashKey(body, reader.valueStart, reader.valueEnd)
+    let target = this.#kv.find(hash, body, reader.valueStart, reader.valueEnd)
+    if (target !== ENTRY_NONE && this.#kv.isExpired(target, now)) {
+      this.#kv.remove(target)
+      target = ENTRY_NONE
+    }
+    if (isNew && target !== ENTRY_NONE) {
+      return this.#writeInteger(0)
+    }
+    if (target === entry) {
+      return this.#writeKind(ResultKind.ok)
+    }
+    if (!this.#isSound(entry)) {
+      return
+    }
+    const bytes = this.#bytesOf(entry)
+    copyBytes(this.#view, this.#kv.valueOffset(entry), this.#scratchView, 0, bytes)
+    const put = this.#put
+    put.hash = hash
+    put.keys = reader.view
+    put.keyStart = reader.valueStart
+    put.keyEnd = reader.valueEnd
+    // First the new, which may be refused, then the old goes: in between there is one key too many, never one too few.
+    this.#putScratch(target, bytes, this.#kv.deadline(entry))
+    if (this.#putStatus === PutStatus.ok) {
+      this.#kv.remove(entry)
+      if (isNew) {
+        this.#writeInteger(1)
+      } else {
+        this.#writeKind(ResultKind.ok)
+      }
+    }
+  }
+
+  #scan(now: number, room: number): void {
+    if (room < BYTES_HEAD + SCAN_NEXT_BYTES) {
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    const reader = this.#reader
+    const kv = this.#kv
+    const start = this.#replyAt
+    const last = Math.min(reader.argumentLow + reader.argumentHigh, kv.used())
+    let at = start + BYTES_HEAD + SCAN_NEXT_BYTES
+    let entry = reader.argumentLow
+    for (; entry < last; entry += 1) {
+      if (!kv.isInUse(entry) || kv.isExpired(entry, now)) {
+        continue
+      }
+      if (!kv.isKeyIntact(entry)) {
+        this.corruptReads += 1
+        return this.#writeError(ResultError.corrupt)
+      }
+      const bytes = kv.keyBytes(entry)
+      if (at + SCAN_KEY_HEAD + bytes > start + room) {
+        break
+      }
+      this.#replyView.setUint16(at, bytes, true)
+      copyBytes(this.#view, kv.keyOffset(entry), this.#replyView, at + SCAN_KEY_HEAD, bytes)
+      at += SCAN_KEY_HEAD + bytes
+    }
+    if (entry < last && entry === reader.argumentLow) {
+      // Not even one key fits: a scan that goes on from where it was would never end.
+      return this.#writeError(ResultError.reply_bytes_max)
+    }
+    this.#replyView.setUint8(start, ResultKind.bytes)
+    this.#replyView.setUint32(start + 1, at - start - BYTES_HEAD, true)
+    this.#replyView.setUint32(start + BYTES_HEAD, entry < kv.used() ? entry : 0, true)
+    this.#replyAt = at
+  }
+
+  /** Stores the scratch's first bytes under the key that #put names already; a refusal is answered. */
+  #putScratch(entry: number, bytes: number, deadline: number): void {
+    const put = this.#put
+    put.value = this.#scratchView
+    put.valueStart = 0
+    put.valueEnd = bytes
+    put.deadline = deadline
+    this.#putStatus = this.#kv.put(entry, put)
+    if (this.#putStatus !== PutStatus.ok) {
+      this.#writePutError(this.#putStatus)
+    }
   }
 
   // ---------------------------------------------------------------- incr_by
@@ -475,10 +788,12 @@ export class ArenaStateMachine implements StateMachine {
     put.deadline = entry === ENTRY_NONE ? 0 : this.#kv.deadline(entry)
     this.#putStatus = this.#kv.put(entry, put)
     if (this.#putStatus !== PutStatus.ok) {
-      this.#writeError(
-        this.#putStatus === PutStatus.entries_full ? ResultError.kv_entries_max : ResultError.kv_slab_bytes,
-      )
+      this.#writePutError(this.#putStatus)
     }
+  }
+
+  #writePutError(status: PutStatus): void {
+    this.#writeError(status === PutStatus.entries_full ? ResultError.kv_entries_max : ResultError.kv_slab_bytes)
   }
 
   /** Beyond 2^53 the sum is made with BigInt: rare, exact, and still the same on every machine. */

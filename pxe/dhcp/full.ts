@@ -61,8 +61,16 @@ export function decideFull(packet: DHCPPacket, now: number, table: LeaseTable, c
   }
 }
 
+/** A relay that stands in another subnet speaks for machines there: an address of this one's pool would strand them. */
+function isOfOtherSubnet({ packet, config }: Context): boolean {
+  return packet.giaddr !== ADDRESS_NONE && !isSameSubnet(packet.giaddr, config.address, config.netmask)
+}
+
 function onDiscover(context: Context): Decision {
   const { packet, machine, now, table } = context
+  if (isOfOtherSubnet(context)) {
+    return noReply("no_pool_for_relay")
+  }
   const wanted = decodeIPv4(packet.options.get(Option.requested_address))
   const lease = table.offer(machine, wanted, now)
   return lease === undefined ? noReply("pool_exhausted") : grant(context, MessageType.offer, lease.address)
@@ -84,6 +92,9 @@ function onRequest(context: Context): Decision {
   if (server !== undefined && decodeIPv4(server) !== config.address) {
     table.withdraw(machine)
     return noReply("other_server_chosen")
+  }
+  if (isOfOtherSubnet(context)) {
+    return noReply("no_pool_for_relay")
   }
   const state = requestStateOf(packet)
   const wanted = state === "renewing" ? packet.ciaddr : decodeIPv4(packet.options.get(Option.requested_address))

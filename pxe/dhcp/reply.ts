@@ -47,6 +47,7 @@ export type NoReplyReason =
   | "other_server_chosen"
   | "no_lease_known"
   | "pool_exhausted"
+  | "no_pool_for_relay"
   | "nothing_to_answer"
 
 export type Decision =

@@ -25,6 +25,8 @@ export type DHCPMode = { readonly kind: "proxy" } | { readonly kind: "full"; rea
 /** What the rest of the boot server learns from the requests. Called for boot clients only. */
 export type DHCPEvents = {
   readonly onDiscover: (machine: string, client: BootClient, xid: number) => void
+  /** What was asked, and what came of it, as facts for a person. */
+  readonly onPacket: (machine: string, facts: Readonly<Record<string, string | number>>) => void
   /** The machine has, or was just given, this address. */
   readonly onAddress: (machine: string, address: string) => void
 }
@@ -96,6 +98,13 @@ export async function startDHCPServer(options: DHCPServerOptions): Promise<Resul
   return ok({ counters: adapter.counters, close })
 }
 
+/** Silence that somebody should hear of: the machine will not boot for it. */
+const REASONS_TOLD: ReadonlySet<NoReplyReason> = new Set([
+  "unknown_architecture",
+  "pool_exhausted",
+  "no_pool_for_relay",
+])
+
 class DHCPAdapter {
   readonly counters: DHCPCounters = makeCounters()
   readonly #options: DHCPServerOptions
@@ -156,7 +165,11 @@ class DHCPAdapter {
   #tell(packet: DHCPPacket, decision: Decision): void {
     const client = classifyClient(packet)
     const machine = machineOf(packet)
-    if (machine === undefined || client.kind === "plain" || client.kind === "unknown_architecture") {
+    if (machine === undefined || client.kind === "plain") {
+      return
+    }
+    this.#options.events.onPacket(machine, factsOf(packet, client, decision))
+    if (client.kind === "unknown_architecture") {
       return
     }
     if (requestTypeOf(packet) === MessageType.discover && decision.kind === "reply") {
@@ -175,7 +188,7 @@ class DHCPAdapter {
     const machine = machineOf(packet) ?? "unknown"
     if (decision.kind === "none") {
       this.counters.no_reply[decision.reason] += 1
-      if (decision.reason === "unknown_architecture" || decision.reason === "pool_exhausted") {
+      if (REASONS_TOLD.has(decision.reason)) {
         this.#logOnce(`${decision.reason} ${machine}`, () => {
           log.warn({ machine, reason: decision.reason, ...architectureOf(packet) }, "dhcp: a machine got no answer")
         })
@@ -217,6 +230,35 @@ class DHCPAdapter {
   }
 }
 
+function factsOf(packet: DHCPPacket, client: BootClient, decision: Decision): Record<string, string | number> {
+  const asked = requestTypeOf(packet)
+  const platform = client.kind === "ipxe" ? `ipxe (${client.platform})` : client.kind
+  const facts = {
+    asked: nameOf(asked),
+    client: platform,
+    xid: packet.xid,
+    seconds: packet.secs,
+    ...architectureOf(packet),
+  }
+  if (decision.kind === "none") {
+    return { ...facts, answer: "none", reason: decision.reason }
+  }
+  const { yiaddr, siaddr, file } = decision.packet
+  const where = `${formatIPv4(decision.to.address)}:${decision.to.port}`
+  return {
+    ...facts,
+    answer: nameOf(decision.type),
+    to: where,
+    address: formatIPv4(yiaddr),
+    server: formatIPv4(siaddr),
+    file,
+  }
+}
+
+function nameOf(type: number | undefined): string {
+  return Object.entries(MessageType).find(([, number]) => number === type)?.[0] ?? "unknown"
+}
+
 function architectureOf(packet: DHCPPacket): { readonly architecture?: number } {
   const client = classifyClient(packet)
   return client.kind === "unknown_architecture" ? { architecture: client.architecture } : {}
@@ -243,6 +285,7 @@ function makeCounters(): DHCPCounters {
       other_server_chosen: 0,
       no_lease_known: 0,
       pool_exhausted: 0,
+      no_pool_for_relay: 0,
       nothing_to_answer: 0,
     },
   }

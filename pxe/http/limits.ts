@@ -19,9 +19,14 @@ export const KEEP_ALIVE_MS = 60_000
 export const CHECK_INTERVAL_MS = 5_000
 /** Image files on their way at once; more machines are told to ask again, so that those that started get done. */
 export const TRANSFERS_MAX = 32
+/** More than these go to machines that a quorum may lack: a rack that powers on must not keep them waiting. */
+export const TRANSFERS_URGENT_MAX = 8
 /** When to ask again: at random in this range, so that they don't all come back together. */
 export const RETRY_SECONDS_MIN = 1
 export const RETRY_SECONDS_MAX = 4
 
-assert(TRANSFERS_MAX < CONNECTIONS_MAX, "http limits: images leave connections for scripts, beacons and announces")
+assert(
+  TRANSFERS_MAX + TRANSFERS_URGENT_MAX < CONNECTIONS_MAX,
+  "http limits: images leave connections for scripts, beacons and announces",
+)
 assert(RETRY_SECONDS_MIN <= RETRY_SECONDS_MAX, "http limits: a range")

@@ -20,6 +20,7 @@ import {
   RETRY_SECONDS_MAX,
   RETRY_SECONDS_MIN,
   TRANSFERS_MAX,
+  TRANSFERS_URGENT_MAX,
   URL_BYTES_MAX,
 } from "./limits.ts"
 import { decideRange } from "./range.ts"
@@ -43,6 +44,8 @@ export type HTTPResponse = {
   readonly retry_seconds?: number
   /** An image file: at most TRANSFERS_MAX of these are on their way at once. */
   readonly is_image?: boolean
+  /** One that goes first: TRANSFERS_URGENT_MAX more may be on their way. */
+  readonly is_urgent?: boolean
   /** The last byte of a GET's whole body was handed to the network. */
   readonly on_sent?: () => void
 }
@@ -222,10 +225,11 @@ class HTTPAdapter {
       this.#send(request, response, answer)
       return
     }
-    if (this.counters.transfers_active >= TRANSFERS_MAX) {
+    const transfersMax = TRANSFERS_MAX + (answer.is_urgent === true ? TRANSFERS_URGENT_MAX : 0)
+    if (this.counters.transfers_active >= transfersMax) {
       this.counters.busy += 1
       const seconds = RETRY_SECONDS_MIN + (this.#options.random() % (RETRY_SECONDS_MAX - RETRY_SECONDS_MIN + 1))
-      const busy = textResponse(503, `transfers_max is ${TRANSFERS_MAX}`)
+      const busy = textResponse(503, `transfers_max is ${transfersMax}`)
       this.#send(request, response, { ...busy, retry_seconds: seconds })
       return
     }

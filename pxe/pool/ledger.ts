@@ -4,7 +4,15 @@
  */
 import { assert } from "../../appliance/types/assert.ts"
 import { type Announce, isNormal } from "./announce.ts"
-import { BEACON_SILENT_MS, FIRMWARE_SILENT_MS, FORGET_MS, MACHINES_MAX, REASON_BYTES_MAX } from "./limits.ts"
+import {
+  BEACON_SILENT_MS,
+  FIRMWARE_SILENT_MS,
+  FORGET_MS,
+  LOOP_BOOTS_MAX,
+  LOOP_WINDOW_MS,
+  MACHINES_MAX,
+  REASON_BYTES_MAX,
+} from "./limits.ts"
 
 /** In the order in which a boot passes them. */
 export const STAGES = ["firmware", "nbp", "script", "kernel", "init", "joined"] as const
@@ -12,7 +20,10 @@ export type Stage = (typeof STAGES)[number]
 export type StageTimes = { readonly [Name in Stage]: number | null }
 export type Firmware = "bios" | "uefi" | "unknown"
 
+/** What /init halts with when the machine has too little memory. */
+const REASON_RAM = "ram_too_small"
 export const REASON_SILENT = "no beacon from init: kernel or RAM"
+const REASON_LOOP = "boot loop:"
 
 const NO_TIMES: StageTimes = { firmware: null, nbp: null, script: null, kernel: null, init: null, joined: null }
 
@@ -30,8 +41,14 @@ export type Machine = {
   /** Of the boot that last got a script; empty before. */
   readonly boot_id: string
   readonly reason: string
+  /** Why the boots before this one came no further, as far as any of them said. */
+  readonly reason_before: string
+  /** When boots were sent their kernel since the machine was last heard as a member or spare; the newest last. */
+  readonly kernels_at: readonly number[]
   readonly need_bytes: number | null
   readonly have_bytes: number | null
+  /** What it said when it had too little memory; null if it never did. */
+  readonly ram: { readonly need_bytes: number; readonly have_bytes: number; readonly at: number } | null
   /** The image's last transfer ended. */
   readonly image_at: number | null
   readonly discover_xid: number | null
@@ -162,8 +179,11 @@ export class Ledger {
   /** The last byte of a part of the image went to the machine. */
   onImageSent(machine: string, bootId: string, isKernel: boolean, now: number): void {
     this.#updateBoot(machine, bootId, (known) => {
-      const kernel = isKernel ? (known.stage_times.kernel ?? now) : known.stage_times.kernel
-      return { ...known, stage_times: { ...known.stage_times, kernel }, image_at: now, seen_at: now }
+      const isFirst = isKernel && known.stage_times.kernel === null
+      const kernel = isFirst ? now : known.stage_times.kernel
+      const kernelsAt = isFirst ? [...known.kernels_at, now].slice(-LOOP_BOOTS_MAX) : known.kernels_at
+      const stageTimes = { ...known.stage_times, kernel }
+      return { ...known, stage_times: stageTimes, kernels_at: kernelsAt, image_at: now, seen_at: now }
     })
   }
 
@@ -185,7 +205,10 @@ export class Ledger {
     now: number,
   ): boolean {
     assert(details.reason.length <= REASON_BYTES_MAX, "ledger: a reason is bounded by whoever read it")
-    return this.#updateBoot(machine, bootId, (known) => ({ ...known, ...details, seen_at: now }))
+    const { reason, need_bytes: needBytes, have_bytes: haveBytes } = details
+    const isRAM = reason === REASON_RAM && needBytes !== null && haveBytes !== null
+    const ram = isRAM ? { need_bytes: needBytes, have_bytes: haveBytes, at: now } : undefined
+    return this.#updateBoot(machine, bootId, (known) => ({ ...known, ...details, ram: ram ?? known.ram, seen_at: now }))
   }
 
   /** True when it was taken: not of an earlier boot, and the table had room. */
@@ -206,7 +229,11 @@ export class Ledger {
       boot_count: Math.max(known.boot_count, 1),
       address: announce.address,
       stage_times: { ...known.stage_times, joined },
+      ram: null,
       reason: isNormal(announce) ? "" : known.reason,
+      // Whoever speaks is in no silent loop, and may be the one that a quorum lacks: never held for this boot.
+      reason_before: "",
+      kernels_at: [],
       announce,
       announce_at: now,
       seen_at: now,
@@ -217,6 +244,34 @@ export class Ledger {
   setReason(machine: string, reason: string, now: number): void {
     assert(reason.length <= REASON_BYTES_MAX, "ledger: a reason is bounded")
     this.#update(machine, (known) => ({ ...known, reason, seen_at: now }))
+  }
+
+  /**
+   * Whether the machine's boots go in a circle: so many were sent a kernel within the window, and none was heard of.
+   * Says so as its reason, until the window has moved on. To be asked before a script is given.
+   */
+  findLoop(machine: string, now: number): string | undefined {
+    const known = this.#machines.get(machine)
+    if (known === undefined) {
+      return undefined
+    }
+    const recent = known.kernels_at.filter((at) => now - at < LOOP_WINDOW_MS)
+    assert(recent.length <= LOOP_BOOTS_MAX, "ledger: no more boots are remembered than make a loop")
+    if (recent.length < LOOP_BOOTS_MAX) {
+      const isOver = known.reason.startsWith(REASON_LOOP)
+      this.#put({ ...known, kernels_at: recent, reason: isOver ? "" : known.reason })
+      return undefined
+    }
+    const minutes = Math.round(LOOP_WINDOW_MS / 60_000)
+    const last = known.reason_before === "" ? "none said why" : known.reason_before
+    const reason = `${REASON_LOOP} ${recent.length} boots in ${minutes} minutes did not join: ${last}`
+    this.#put({ ...known, reason: reason.slice(0, REASON_BYTES_MAX) })
+    return reason.slice(0, REASON_BYTES_MAX)
+  }
+
+  /** An operator wants this machine to boot. */
+  forgetLoop(machine: string): void {
+    this.#update(machine, (known) => ({ ...known, kernels_at: [], reason_before: "" }))
   }
 
   /** Machines that fetched their image, should have spoken and have not; each is returned once a boot. */
@@ -249,8 +304,11 @@ export class Ledger {
       boot_count: 0,
       boot_id: "",
       reason: "",
+      reason_before: "",
+      kernels_at: [],
       need_bytes: null,
       have_bytes: null,
+      ram: null,
       image_at: null,
       discover_xid: null,
       seen_at: now,
@@ -294,11 +352,14 @@ export class Ledger {
 }
 
 function restarted(known: Machine, now: number): Machine {
+  // That it is held is what this server said, and nothing that the machine said.
+  const isOfBoot = known.reason !== "" && !known.reason.startsWith(REASON_LOOP)
   return {
     ...known,
     stage_times: { ...NO_TIMES, firmware: now },
     boot_count: known.boot_count + 1,
     reason: "",
+    reason_before: isOfBoot ? known.reason : known.reason_before,
     need_bytes: null,
     have_bytes: null,
     image_at: null,

@@ -10,10 +10,18 @@ export const REASON_BYTES_MAX = 160
  * A machine that fetched its image is given this long from then to its first beacon; a slow disk-less i386 took 40 s.
  */
 export const BEACON_SILENT_MS = 120_000
+/** A machine that had too little memory is not sent an image again for this long. */
+export const RAM_HOLD_MS = 15 * 60_000
+/** Steps that are kept of each machine: two or three boots, and the bytes of one text among their facts. */
+export const TRACE_EVENTS_MAX = 64
+export const TRACE_TEXT_BYTES_MAX = 160
 /** Firmware that asks again within this time is still at the same boot: EDK2 asks at 0, 4, 12 and 28 s. */
 export const FIRMWARE_SILENT_MS = 60_000
 /** A machine that only ever asked for an address is forgotten after this when its place is needed. */
 export const FORGET_MS = 10 * 60_000
+/** So many kernels sent within so long to one machine that was never heard of afterwards are a loop. */
+export const LOOP_BOOTS_MAX = 3
+export const LOOP_WINDOW_MS = 15 * 60_000
 /** How often the table is looked through for machines that fell silent. */
 export const CHECK_INTERVAL_MS = 1_000
 /**
@@ -36,3 +44,4 @@ export const RULES_MAX = 16
 
 assert(CHALLENGE_MS < TICKET_MS, "pool limits: a challenge is answered within a ticket's life")
 assert(FIRMWARE_SILENT_MS < FORGET_MS, "pool limits: a machine that boots is not forgotten")
+assert(LOOP_BOOTS_MAX * BEACON_SILENT_MS < LOOP_WINDOW_MS, "pool limits: a loop of silent boots fits its window")

@@ -72,3 +72,11 @@ export const CUT_MS = 15_000
 export const COMMAND_MS = 30_000
 /** From power-on until a machine that nobody accepted has asked for its script. */
 export const SEEN_MS = 120_000
+
+/** A kernel that boots the probe takes two seconds; one that hangs is ended after this. */
+export const PROBE_MS = 60_000
+/** Twice what the probe says: a kernel's configuration is 15 kB compressed, and hexadecimal. */
+export const PROBE_BYTES_MAX = 128 * 1024
+export const PROBE_DISK_BYTES = 16 * 1024 * 1024
+/** Firmware, kernel and Node under emulation on a busy machine; some ten seconds on a quiet one. */
+export const DIRECT_BOOT_MS = 120_000

@@ -15,15 +15,18 @@ enum {
   NEED_FILES_MAX = 128,
   PATH_BYTES_MAX = 128,
   MODULE_TABLE_BYTES_MAX = 256 * 1024,
-  MODULES_MAX = 64,
+  MODULES_MAX = 96,
   ALIASES_MAX = 4096,
   MODULE_DEPTH_MAX = 8,
   BUS_DEVICES_MAX = 1024,
+  /* Some 700 features at six characters. */
+  PROCESSOR_BYTES_MAX = 8 * 1024,
   NETDEVS_MAX = 32,
   KERNEL_LOG_BYTES_MAX = 512 * 1024,
   NODE_JSON_BYTES_MAX = 64 * 1024,
   SEED_BYTES_MAX = 64,
   IMAGE_ID_DIGITS = 64,
+  HASH_DIGITS = 64,
   BOOT_ID_DIGITS_MAX = 64,
 
   NIC_WAIT_MS = 5 * 1000,
@@ -41,6 +44,10 @@ enum {
   DHCP_RENEW_RETRY_MS = 60 * 1000,
   BEACON_WAIT_MS = 2 * 1000,
   BEACON_ATTEMPTS_HALTED = 3,
+
+  /* Fed every third of it; a hung machine starts anew after it. */
+  WATCHDOG_SECONDS = 60,
+  WATCHDOG_FEED_MS = 20 * 1000,
 
   APP_ENDS_MAX = 5,
   APP_ENDS_WINDOW_MS = 5 * 60 * 1000,
@@ -68,6 +75,7 @@ struct need {
   int files_count;
   struct need_file {
     uint64_t bytes;
+    char hash[HASH_DIGITS + 1];
     char path[PATH_BYTES_MAX];
   } files[NEED_FILES_MAX];
 };
@@ -109,7 +117,16 @@ void cmdline_read(struct boot *boot);
 const char *need_read(struct need *need);
 uint64_t memory_total(void);
 const char *need_check_files(const struct need *need, char *detail, size_t size);
+const char *need_check_hashes(const struct need *need, char *detail, size_t size);
 int unpacking_failed(char *detail, size_t size);
+
+/* blake2b.c */
+int hash_file(const char *path, char hexadecimal[HASH_DIGITS + 1]);
+
+/* watchdog.c */
+void watchdog_arm(void);
+void watchdog_feed(void);
+void watchdog_disarm(void);
 
 /* modules.c */
 int modules_load(void);

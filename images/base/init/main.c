@@ -35,6 +35,7 @@ static void halt(const char *reason, const char *detail) {
   snprintf(text, sizeof text, "HALTED: %s: %s", reason, detail);
   say_everywhere(text);
   app_stop();
+  watchdog_disarm();
   snprintf(text, sizeof text, "halted&reason=%s&need_bytes=%llu&have_bytes=%llu", reason,
            (unsigned long long)need.ram_bytes, have);
   /* A short base archive may still hold the modules, which are its first files: try to be heard. */
@@ -72,6 +73,10 @@ int main(void) {
     reason = strstr(detail, "corrupt") == NULL ? "base_truncated" : "base_corrupt";
   }
   if (reason != NULL) halt(reason, detail);
+  int64_t hashing = now_ms();
+  reason = need_check_hashes(&need, detail, sizeof detail);
+  if (reason != NULL) halt(reason, detail);
+  say("%d files are as built, %lld ms", need.files_count, (long long)(now_ms() - hashing));
   entropy_credit();
   loopback_up();
   if (modules_load() != 0) halt("modules_unreadable", "/modules/table");
@@ -87,6 +92,7 @@ int main(void) {
     halt(reason, detail);
   }
   network_is_up = 1;
+  watchdog_arm();
   if (beacon(&boot, nic.mac, "init") != 0) say("the boot server did not hear the beacon; going on");
   reason = supervise(&boot, &nic, &lease);
   snprintf(detail, sizeof detail, "after %lld s of running", (long long)now_ms() / 1000);

@@ -66,7 +66,20 @@ static void load(const char *name, size_t length, int depth) {
   }
 }
 
-/* Asks each device of a bus what it is, and loads what answers to it. */
+/* Loads what answers to the device that says this of itself. */
+static void load_for_modalias(const char *modalias) {
+  for (int index = 0; index < alias_lines_count; index += 1) {
+    char pattern[TEXT_BYTES_MAX];
+    size_t length = strcspn(alias_lines[index], " ");
+    if (length >= sizeof pattern || alias_lines[index][length] == 0) continue;
+    memcpy(pattern, alias_lines[index], length);
+    pattern[length] = 0;
+    const char *name = alias_lines[index] + length + 1;
+    if (fnmatch(pattern, modalias, 0) == 0) load(name, strlen(name), 0);
+  }
+}
+
+/* Asks each device of a bus what it is. */
 static void load_for_bus(const char *bus) {
   char path[TEXT_BYTES_MAX];
   char modalias[TEXT_BYTES_MAX];
@@ -79,15 +92,7 @@ static void load_for_bus(const char *bus) {
     snprintf(path, sizeof path, "/sys/bus/%s/devices/%.64s/modalias", bus, entry->d_name);
     if (read_text(path, modalias, sizeof modalias) <= 0) continue;
     modalias[strcspn(modalias, "\n")] = 0;
-    for (int index = 0; index < alias_lines_count; index += 1) {
-      char pattern[TEXT_BYTES_MAX];
-      size_t length = strcspn(alias_lines[index], " ");
-      if (length >= sizeof pattern || alias_lines[index][length] == 0) continue;
-      memcpy(pattern, alias_lines[index], length);
-      pattern[length] = 0;
-      const char *name = alias_lines[index] + length + 1;
-      if (fnmatch(pattern, modalias, 0) == 0) load(name, strlen(name), 0);
-    }
+    load_for_modalias(modalias);
   }
   closedir(directory);
 }
@@ -98,5 +103,11 @@ int modules_load(void) {
   load_for_bus("pci");
   /* virtio_pci, loaded for a PCI device, is what makes the virtio devices appear. */
   load_for_bus("virtio");
+  /* What the processor is and can do: its temperature and its memory controller answer to that. */
+  static char processor[PROCESSOR_BYTES_MAX];
+  if (read_text("/sys/devices/system/cpu/modalias", processor, sizeof processor) > 0) {
+    processor[strcspn(processor, "\n")] = 0;
+    load_for_modalias(processor);
+  }
   return 0;
 }

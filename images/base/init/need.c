@@ -20,10 +20,11 @@ const char *need_read(struct need *need) {
   if (bytes <= 0 || bytes == (int)sizeof text - 1) return "need_manifest_unreadable";
   char *rest = text;
   char *first = strsep(&rest, "\n");
-  if (strcmp(first, "mandala-need 1") != 0) return "need_manifest_version";
+  if (strcmp(first, "mandala-need 2") != 0) return "need_manifest_version";
   for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
     unsigned long long number = 0;
     char word[PATH_BYTES_MAX];
+    char hash[HASH_DIGITS + 1];
     if (line[0] == 0) continue;
     if (sscanf(line, "ram_need_bytes %llu", &number) == 1) {
       need->ram_bytes = number;
@@ -31,10 +32,11 @@ const char *need_read(struct need *need) {
       continue;
     } else if (sscanf(line, "sentinel %127s", need->sentinel) == 1) {
       continue;
-    } else if (sscanf(line, "file %llu %127s", &number, word) == 2) {
+    } else if (sscanf(line, "file %llu %64[0-9a-f] %127s", &number, hash, word) == 3) {
       if (need->files_count == NEED_FILES_MAX) return "need_manifest_files";
       struct need_file *file = &need->files[need->files_count];
       file->bytes = number;
+      strcpy(file->hash, hash);
       strcpy(file->path, word);
       need->files_count += 1;
     } else {
@@ -82,6 +84,21 @@ const char *need_check_files(const struct need *need, char *detail, size_t size)
   if (strcmp(id, need->image_id) != 0) {
     snprintf(detail, size, "init.img and base.img are of two builds");
     return "base_of_another_build";
+  }
+  return NULL;
+}
+
+/* NULL, or the reason: a file whose bytes are not those that were built, whatever changed them on the way. */
+const char *need_check_hashes(const struct need *need, char *detail, size_t size) {
+  for (int index = 0; index < need->files_count; index += 1) {
+    const struct need_file *file = &need->files[index];
+    char path[PATH_BYTES_MAX + 2];
+    char hash[HASH_DIGITS + 1];
+    snprintf(path, sizeof path, "/%s", file->path);
+    if (hash_file(path, hash) != 0 || strcmp(hash, file->hash) != 0) {
+      snprintf(detail, size, "%s is not the file that was built", path);
+      return "base_corrupt";
+    }
   }
   return NULL;
 }

@@ -77,8 +77,12 @@ static void say_end(int status) {
 static const char *network_again(const struct boot *boot, const struct nic *nic, struct lease *lease) {
   say("the DHCP server took the address back; the process starts again with a new one");
   app_stop();
+  /* Asking may take longer than a watchdog waits. */
+  watchdog_disarm();
   struct nic again = *nic;
-  return network_up(boot, &again, lease, DHCP_TOTAL_MS);
+  const char *reason = network_up(boot, &again, lease, DHCP_TOTAL_MS);
+  if (reason == NULL) watchdog_arm();
+  return reason;
 }
 
 static int64_t renew_at(const struct lease *lease) {
@@ -99,7 +103,8 @@ const char *supervise(const struct boot *boot, const struct nic *nic, struct lea
     int64_t left = next == INT64_MAX ? -1 : next - now_ms();
     struct pollfd waiting = {.fd = signals, .events = POLLIN};
     if (left < 0 && next != INT64_MAX) left = 0;
-    poll(&waiting, 1, left > 3600 * 1000 ? 3600 * 1000 : (int)left);
+    poll(&waiting, 1, left < 0 || left > WATCHDOG_FEED_MS ? WATCHDOG_FEED_MS : (int)left);
+    watchdog_feed();
     struct signalfd_siginfo signal;
     while (read(signals, &signal, sizeof signal) == sizeof signal) continue;
     int status = 0;

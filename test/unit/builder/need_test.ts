@@ -11,15 +11,15 @@ const NEED: Need = {
   imageID: "ab".repeat(32),
   sentinel: "base.complete",
   files: [
-    { path: "modules/table", bytes: 0 },
-    { path: "bin/node", bytes: 108_512_048 },
+    { path: "modules/table", bytes: 0, hash: "01".repeat(32) },
+    { path: "bin/node", bytes: 108_512_048, hash: "02".repeat(32) },
   ],
 }
-const TEXT = `mandala-need 1
+const TEXT = `mandala-need 2
 ram_need_bytes 486128128
 image_id ${"ab".repeat(32)}
-file 0 modules/table
-file 108512048 bin/node
+file 0 ${"01".repeat(32)} modules/table
+file 108512048 ${"02".repeat(32)} bin/node
 sentinel base.complete
 `
 
@@ -32,10 +32,12 @@ test("what was written is read back", () => {
 })
 
 test.each([
-  ["another version", TEXT.replace("mandala-need 1", "mandala-need 2")],
+  ["another version", TEXT.replace("mandala-need 2", "mandala-need 1")],
   ["an unknown line", `${TEXT}colour blue\n`],
   ["a size that is no number", TEXT.replace("108512048", "1e8")],
-  ["a file without its path", TEXT.replace("108512048 bin/node", "108512048")],
+  ["a file without its path", TEXT.replace(" bin/node", "")],
+  ["a file without its hash", TEXT.replace(`${"02".repeat(32)} `, "")],
+  ["a hash that is short", TEXT.replace("0202", "")],
   ["a path with a space", TEXT.replace("bin/node", "bin/my node")],
   ["a short image id", TEXT.replace("abab", "")],
   ["no sentinel", TEXT.replace("sentinel base.complete\n", "")],
@@ -49,6 +51,7 @@ test("more files than /init has room for are refused", () => {
   const files = Array.from({ length: BUILDER_LIMITS.need_files_max + 1 }, (_, index) => ({
     path: `f${index}`,
     bytes: 1,
+    hash: "01".repeat(32),
   }))
   expect(encodeNeed({ ...NEED, files })).toMatchObject({ ok: false, error: { limit: "need_files_max" } })
 })

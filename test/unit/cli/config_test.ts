@@ -51,7 +51,7 @@ function originOf(options: Parameters<typeof chooseTarget>[0], more: Record<stri
 async function mandala(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
   const texts = { out: "", err: "" }
   const none = (): Promise<number> => Promise.resolve(0)
-  const handlers: Handlers = { version: "1", serve: none, build: none, appliance: none }
+  const handlers: Handlers = { version: "1", serve: none, build: none, doctor: none, appliance: none }
   const code = await runProgram(args, handlers, {
     out: (text) => void (texts.out += text),
     err: (text) => void (texts.err += text),

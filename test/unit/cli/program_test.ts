@@ -7,7 +7,13 @@ import { Readable } from "node:stream"
 import { dirname, join } from "node:path"
 import { afterEach, expect, test } from "vitest"
 import { EXIT_CODE_HELP, ExitCode } from "../../../appliance/cli/exit_codes.ts"
-import { type BuildOptions, type Handlers, runProgram, type ServeOptions } from "../../../appliance/cli/program.ts"
+import {
+  type BuildOptions,
+  type DoctorOptions,
+  type Handlers,
+  runProgram,
+  type ServeOptions,
+} from "../../../appliance/cli/program.ts"
 import { assert } from "../../../appliance/types/assert.ts"
 
 type Run = { readonly code: number; readonly out: string; readonly err: string; readonly calls: unknown[] }
@@ -19,6 +25,7 @@ async function run(args: readonly string[], environment: Record<string, string> 
     version: "1.2.3",
     serve: async (options: ServeOptions) => calls.push({ serve: options }) - 1,
     build: async (options: BuildOptions) => calls.push({ build: options }) + 41,
+    doctor: async (options: DoctorOptions) => calls.push({ doctor: options }) - 1,
     appliance: async (rest) => calls.push({ appliance: rest }) - 1,
   }
   const streams = {
@@ -112,6 +119,7 @@ test("serve and build get their options, and their exit codes are the program's"
     "--image",
     "/i",
     "--force",
+    "--tftp-single-port",
     "--accept-all",
     "--accept",
     "52:54:00=3",
@@ -132,6 +140,7 @@ test("serve and build get their options, and their exit codes are the program's"
         size: "large",
         image: "/i",
         force: true,
+        tftpSinglePort: true,
         acceptAll: true,
         accept: [
           { prefix: "52-54-00", count_max: 3 },

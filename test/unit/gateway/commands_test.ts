@@ -64,7 +64,8 @@ const LIFE: readonly Case[] = [
   ["SET n 5 EX", "-ERR syntax error|"],
   ["SET n 5 NX XX", "-ERR syntax error|"],
   ["SET n 5 EX 1 PX 1", "-ERR syntax error|"],
-  ["SET n 5 KEEPTTL", "-ERR syntax error|"],
+  ["SET n 5 KEEPTTL", "+OK|"],
+  ["WAIT 1 0", ":0|"],
   ["SELECT 0", "+OK|"],
   ["SELECT 1", "-ERR DB index is out of range|"],
   ["SELECT x", `${NOT_AN_INTEGER}|`],
@@ -78,7 +79,7 @@ const LIFE: readonly Case[] = [
   ["CLIENT SETINFO LIB-NAME x", "+OK|"],
   ["CLIENT KILL", "-ERR unknown subcommand 'KILL'. Try CLIENT HELP.|"],
   ["CLIENT", "-ERR wrong number of arguments for 'client' command|"],
-  ["COMMAND COUNT", ":20|"],
+  ["COMMAND COUNT", ":49|"],
   ["COMMAND INFO dbsize", "*1|*10|$6|dbsize|:1|*2|+readonly|+fast|:0|:0|:0|*0|*0|*0|*0|"],
   ["COMMAND INFO nope", "*1|$-1|"],
   ["COMMAND NOPE", "-ERR unknown subcommand 'NOPE'. Try COMMAND HELP.|"],
@@ -279,3 +280,17 @@ function machineRecord(index: number): MachineRecord {
     joined_ms: 1_790_000_000_000,
   }
 }
+
+test("WAIT counts the other copies that a majority has", () => {
+  class ClusterOfFive extends ClusterOfOne {
+    override voterSlots(): readonly number[] {
+      return [0, 1, 2, 3, 4]
+    }
+  }
+  const five = new ClusterOfFive()
+  const waiter = new TestClient(five.gateway)
+  waiter.send(Buffer.concat([encodeCommand(["SET", "a", "1"]), encodeCommand(["WAIT", "4", "0"])]))
+  expect(waiter.take()).toBe("")
+  five.settle()
+  expect(waiter.take()).toBe("+OK\r\n:2\r\n")
+})

@@ -5,7 +5,8 @@ import { renderBootScript, renderChainScript } from "../../../pxe/boot_script.ts
 import type { HTTPRequest, HTTPResponse } from "../../../pxe/http/server.ts"
 import { Formation } from "../../../pxe/pool/formation.ts"
 import { Ledger } from "../../../pxe/pool/ledger.ts"
-import { LISTEN_MS, MACHINES_MAX } from "../../../pxe/pool/limits.ts"
+import { LISTEN_MS, LOOP_BOOTS_MAX, LOOP_WINDOW_MS, MACHINES_MAX } from "../../../pxe/pool/limits.ts"
+import { TraceBook } from "../../../pxe/pool/trace.ts"
 import { clusterStatus, machineStatuses } from "../../../pxe/pool/status.ts"
 import { type ManualClock, makeClock, makeLogger, type RecordingLogger } from "./ports.ts"
 
@@ -40,6 +41,7 @@ beforeEach(() => {
       ["/nbp/snponly.efi", { bytes: Uint8Array.of(4), etag: '"n"', content_type: "application/efi" }],
     ]),
     ledger,
+    trace: new TraceBook(),
     formation,
     admission: undefined,
     clock,
@@ -155,6 +157,37 @@ describe("scripts", () => {
     const script = textOf(call(target))
     expect(script).toContain(`echo mandala: the ${what} of this machine was not understood\n`)
     expect(ledger.count).toBe(0)
+  })
+
+  test("the log has what fetched the script, whitelisted, and the boot's id", () => {
+    const boot = bootOf()
+    const line = log.lines.find(({ message }) => message === "boot: a machine got its script")
+    // The slash of iPXE/1.0.0 is not in the whitelist.
+    expect(line?.fields).toMatchObject({ machine: A, boot, user_agent: "iPXE_1.0.0" })
+  })
+
+  test("holds a machine whose boots go in a circle, with the reason on its screen, and warns once", () => {
+    const ids = new Set<string>()
+    for (let count = 0; count < LOOP_BOOTS_MAX; count += 1) {
+      const boot = bootOf()
+      ids.add(boot)
+      call(`/image/kernel?mac=${A}&boot=${boot}`).on_sent?.()
+      call(`/beacon/halted?mac=${A}&boot=${boot}&reason=ram_too_small`)
+    }
+    expect(ids.size).toBe(LOOP_BOOTS_MAX)
+    for (let count = 0; count < 3; count += 1) {
+      const script = textOf(call(`/boot.ipxe?mac=${A}&platform=pcbios`))
+      expect(script).toContain("echo mandala: boot loop: 3 boots in 15 minutes did not join: ram_too_small\n")
+      expect(script).not.toContain("kernel ")
+    }
+    expect(routes.counters).toMatchObject({ scripts: LOOP_BOOTS_MAX, held: 3 })
+    expect(log.lines.filter(({ message }) => message === "boot: a machine is held")).toHaveLength(1)
+    expect(ledger.find(A)?.reason).toContain("boot loop")
+    // Another machine is not held for it.
+    expect(bootOf("52-54-00-77-00-02")).toMatch(/^[0-9a-f]{32}$/)
+    clock.now += LOOP_WINDOW_MS
+    expect(bootOf()).toMatch(/^[0-9a-f]{32}$/)
+    expect(ledger.find(A)?.reason).toBe("")
   })
 
   test("a full table too", () => {
@@ -326,6 +359,19 @@ describe("files", () => {
     expect(ledger.find(A)?.stage_times.kernel).toBe(clock.now)
   })
 
+  test("go first to machines that have a slot, on the word of their own boot only", () => {
+    const boot = bootOf()
+    const isUrgent = (query: string): boolean => call(`/image/kernel?${query}`).is_urgent === true
+    expect(isUrgent(`mac=${A}&boot=${boot}`)).toBe(false)
+    nodeOf(A, boot)
+    expect(formation.slotOf(A)).toBe(0)
+    expect(isUrgent(`mac=${A}&boot=${boot}`)).toBe(true)
+    expect(isUrgent(`mac=${A}&boot=${"f".repeat(32)}`)).toBe(false)
+    expect(isUrgent(`mac=${A}&boot=`)).toBe(false)
+    expect(isUrgent(`mac=${A}`)).toBe(false)
+    expect(isUrgent(`mac=52-54-00-77-00-02&boot=${boot}`)).toBe(false)
+  })
+
   test("fetched by hand move nothing", () => {
     expect(call("/image/kernel").on_sent).toBeUndefined()
   })
@@ -343,6 +389,39 @@ describe("files", () => {
 
   test("a POST elsewhere is not found", () => {
     expect(call("/status", {}).status).toBe(404)
+  })
+})
+
+describe("what an operator asks", () => {
+  const ask = (question: string, machine = A): HTTPResponse => call(`/boot/${question}?machine=${machine}`)
+  const script = (): HTTPResponse => call(`/boot.ipxe?mac=${A}&platform=pcbios`)
+
+  test("of a machine that nobody has seen, or that is none", () => {
+    expect(ask("trace").status).toBe(404)
+    expect(ask("explain", "x").status).toBe(400)
+  })
+
+  test("render is what the machine was sent, and explain says why", () => {
+    const sent = textOf(script())
+    const rendered: unknown = JSON.parse(textOf(ask("render")))
+    expect(rendered).toMatchObject({ schema: 1, machine: A, script: sent })
+    expect(JSON.parse(textOf(ask("explain")))).toMatchObject({
+      outcome: "boot",
+      rules: [{}, {}, {}, { rule: "boot", verdict: "decided" }],
+    })
+    const events: unknown = JSON.parse(textOf(ask("trace")))
+    expect(events).toMatchObject({ boot_count: 1, events: [{ step: "script", facts: { firmware: "bios" } }] })
+  })
+
+  test("a machine that is held is explained and rendered as such", () => {
+    for (let boot = 0; boot < LOOP_BOOTS_MAX; boot += 1) {
+      script()
+      ledger.onImageSent(A, ledger.find(A)?.boot_id ?? "", true, clock.now)
+    }
+    expect(textOf(script())).toContain("echo mandala: boot loop:")
+    expect(JSON.parse(textOf(ask("explain")))).toMatchObject({ outcome: "hold" })
+    expect(textOf(ask("render"))).toContain("boot loop:")
+    expect(textOf(ask("trace"))).toContain('"rule":"boot_loop"')
   })
 })
 

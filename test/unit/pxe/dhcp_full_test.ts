@@ -131,6 +131,18 @@ describe("a plain client", () => {
     expect(nak).toMatchObject({ to: { address: giaddr, port: 67 }, packet: { flags: 0x8000 } })
   })
 
+  test("behind a relay of another subnet gets no address of this one, nor is it told that its own is wrong", () => {
+    const giaddr = ip("10.78.0.9")
+    const table = makeTable()
+    for (const asked of [{ type: 1 }, { type: 3, requested: "10.78.0.5" }, { type: 3, requested: "10.77.0.105" }]) {
+      const decision = decideFull(request({ ...asked, giaddr }), 0, table, CONFIG)
+      expect(decision).toEqual({ kind: "none", reason: "no_pool_for_relay" })
+    }
+    expect(table.count).toBe(0)
+    const near = replied(decideFull(request({ type: 1, giaddr: ip("10.77.0.9") }), 0, table, CONFIG))
+    expect(near).toMatchObject({ type: 2, to: { address: ip("10.77.0.9"), port: 67 } })
+  })
+
   test("declines, and nobody gets the address for a while", () => {
     const table = makeTable("10.77.0.100", "10.77.0.100")
     const address = acquire(table, 0)

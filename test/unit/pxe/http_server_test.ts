@@ -10,6 +10,7 @@ import {
   RETRY_SECONDS_MAX,
   RETRY_SECONDS_MIN,
   TRANSFERS_MAX,
+  TRANSFERS_URGENT_MAX,
 } from "../../../pxe/http/limits.ts"
 import {
   type HTTPRequest,
@@ -40,6 +41,8 @@ function answer(request: HTTPRequest): HTTPResponse {
       return { ...file, body: SMALL, on_sent: () => sent.push(request.path) }
     case "/image":
       return { ...file, body: IMAGE, is_image: true }
+    case "/urgent":
+      return { ...file, body: IMAGE, is_image: true, is_urgent: true }
     case "/echo":
       return textResponse(200, new TextDecoder().decode(request.body))
     default:
@@ -140,7 +143,7 @@ describe("answers", () => {
 })
 
 describe("bounds", () => {
-  test("too many images at once: 503 and when to ask again; scripts still go", async () => {
+  test("too many images at once: 503 and when to ask again; scripts still go, and some that are urgent", async () => {
     for (let index = 0; index < TRANSFERS_MAX; index += 1) {
       const socket = open()
       socket.pause()
@@ -154,6 +157,13 @@ describe("bounds", () => {
     expect(seconds).toBeLessThanOrEqual(RETRY_SECONDS_MAX)
     expect(text).toContain(`transfers_max is ${TRANSFERS_MAX}`)
     expect(await get("/small")).toMatch(/^HTTP\/1\.1 200 /)
+    for (let index = 0; index < TRANSFERS_URGENT_MAX; index += 1) {
+      const socket = open()
+      socket.pause()
+      socket.write("GET /urgent HTTP/1.1\r\nHost: x\r\n\r\n")
+    }
+    await expect.poll(() => server.counters.transfers_active).toBe(TRANSFERS_MAX + TRANSFERS_URGENT_MAX)
+    expect(await get("/urgent")).toMatch(/^HTTP\/1\.1 503 /)
     for (const socket of sockets) {
       socket.destroy()
     }

@@ -23,6 +23,7 @@ import { Formation } from "../../../pxe/pool/formation.ts"
 import { Ledger } from "../../../pxe/pool/ledger.ts"
 import { CHALLENGE_MS, LISTEN_MS, MACHINES_MAX, TICKET_JOINS_MAX, TICKET_MS } from "../../../pxe/pool/limits.ts"
 import { type AdmissionRule, Registry } from "../../../pxe/pool/registry.ts"
+import { TraceBook } from "../../../pxe/pool/trace.ts"
 import { clusterStatus, machineStatuses } from "../../../pxe/pool/status.ts"
 import { joinText, Tickets } from "../../../pxe/pool/tickets.ts"
 import { makeClock, makeLogger, type ManualClock } from "./ports.ts"
@@ -92,6 +93,7 @@ async function makeScene(
     server_url: "http://127.0.0.1:1",
     files: new Map(),
     ledger,
+    trace: new TraceBook(),
     formation,
     admission,
     clock,

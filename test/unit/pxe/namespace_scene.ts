@@ -23,6 +23,7 @@ function optionsFor(interfaceName: string, force: boolean): BootServerOptions {
     size: "small",
     growTo: null,
     force,
+    isTFTPSinglePort: false,
     pool: { first: "10.99.0.100", last: "10.99.0.110" },
     image: { kernel: BLOB, init: BLOB, base: BLOB, manifest: {} },
     nbp: { "snponly.efi": BLOB, "undionly.kpxe": BLOB, "ipxe.efi": BLOB },

@@ -3,7 +3,15 @@ import { describe, expect, test } from "vitest"
 import { type Announce, decodeAnnounce } from "../../../pxe/pool/announce.ts"
 import { Formation } from "../../../pxe/pool/formation.ts"
 import { Ledger, REASON_SILENT, stageOf } from "../../../pxe/pool/ledger.ts"
-import { BEACON_SILENT_MS, FIRMWARE_SILENT_MS, FORGET_MS, LISTEN_MS, MACHINES_MAX } from "../../../pxe/pool/limits.ts"
+import {
+  BEACON_SILENT_MS,
+  FIRMWARE_SILENT_MS,
+  FORGET_MS,
+  LISTEN_MS,
+  LOOP_BOOTS_MAX,
+  LOOP_WINDOW_MS,
+  MACHINES_MAX,
+} from "../../../pxe/pool/limits.ts"
 import { encodeNodeArchive } from "../../../pxe/pool/node_file.ts"
 
 const A = "52-54-00-77-00-01"
@@ -181,6 +189,51 @@ describe("the ledger", () => {
     expect(ledger.find(name(1))).toBeUndefined()
     expect(ledger.find(name(0))).toBeDefined()
     expect(ledger.count).toBe(MACHINES_MAX)
+  })
+
+  test("boots that fetch a kernel and are never heard of are a loop, until the window has moved on", () => {
+    const ledger = new Ledger()
+    const bootAt = (digit: string, at: number): void => {
+      ledger.onDiscover(A, ipxe(at), at)
+      ledger.onScript(A, script(digit), at)
+      ledger.onImageSent(A, boot(digit), true, at)
+      ledger.onImageSent(A, boot(digit), true, at)
+    }
+    for (let count = 1; count <= LOOP_BOOTS_MAX; count += 1) {
+      expect(ledger.findLoop(A, count * 1000)).toBeUndefined()
+      bootAt(`${count}`, count * 1000)
+    }
+    ledger.onHalted(A, boot(`${LOOP_BOOTS_MAX}`), { reason: "base_corrupt", need_bytes: null, have_bytes: null }, 4000)
+    ledger.onScript(A, script("7"), 5000)
+    const reason = "boot loop: 3 boots in 15 minutes did not join: base_corrupt"
+    expect(ledger.findLoop(A, 5000)).toBe(reason)
+    // Held, it asks again and again: the reason stays, and does not swallow itself.
+    ledger.onDiscover(A, ipxe(9), 6000)
+    ledger.onScript(A, script("8"), 6000)
+    expect(ledger.findLoop(A, 1000 + LOOP_WINDOW_MS - 1)).toBe(reason)
+    expect(ledger.findLoop(A, 1000 + LOOP_WINDOW_MS)).toBeUndefined()
+    expect(ledger.find(A)).toMatchObject({ reason: "", kernels_at: [2000, 3000] })
+    bootAt("8", 1000 + LOOP_WINDOW_MS)
+    expect(ledger.findLoop(A, 1000 + LOOP_WINDOW_MS)).toContain("boot loop")
+  })
+
+  test("a word of the machine or of an operator ends a loop", () => {
+    for (const end of ["announce", "operator"]) {
+      const ledger = new Ledger()
+      for (const digit of ["1", "2", "3"]) {
+        ledger.onDiscover(A, ipxe(Number(digit)), 0)
+        ledger.onScript(A, script(digit), 0)
+        ledger.onImageSent(A, boot(digit), true, 0)
+      }
+      expect(ledger.findLoop(A, 1)).toContain("none said why")
+      if (end === "announce") {
+        ledger.onAnnounce(announceOf({ boot_id: boot("3"), status: "recovering" }), 2)
+      } else {
+        ledger.forgetLoop(A)
+      }
+      expect(ledger.findLoop(A, 3)).toBeUndefined()
+      expect(ledger.findLoop("52-54-00-77-00-99", 3)).toBeUndefined()
+    }
   })
 
   test("an address that moved belongs to who used it last", () => {

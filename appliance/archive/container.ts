@@ -1,6 +1,6 @@
 /**
- * The file `.mandala`: a header that a person can read, then the pages of the state, compressed and, where that was asked
- * for, encrypted, then a checksum of all of it. All integers are little-endian.
+ * The file `.mandala`: a header that a person can read, then the pages of the state, compressed and, where that was
+ * asked for, encrypted, then a checksum of all of it. All integers are little-endian.
  *
  *   offset      size
  *        0         8  "MANDALA" and a line feed
@@ -11,8 +11,9 @@
  *                 32  SHA-256 of all bytes before
  *
  * The blocks, put together, are one zstd stream. Where the header names an encryption each is sealed for itself
- * (seal.ts), bound to the SHA-256 of what stands before the first. The stream holds runs of pages, ascending: u32 number
- * of the first page, u32 pages, the pages; after the last a run of 0xffffffff and 0. Pages that are not there are zeros.
+ * (seal.ts), bound to the SHA-256 of what stands before the first. The stream holds runs of pages, ascending: u32
+ * number of the first page, u32 pages, the pages; after the last a run of 0xffffffff and 0. Pages that are not there
+ * are zeros.
  *
  * Reading is bounded by what the limits that the header names allow, whatever lengths the file claims. Plane: control.
  */

@@ -1,6 +1,6 @@
 /**
- * What an export says of itself before its pages: JSON, so that a person can read it, and checked field by field when it
- * is read: nothing of it is believed before. Plane: control.
+ * What an export says of itself before its pages: JSON, so that a person can read it, and checked field by field when
+ * it is read: nothing of it is believed before. Plane: control.
  */
 import type { Digest } from "../types/contracts.ts"
 import { type ClusterLimits, limitsFingerprint } from "../types/limits.ts"
@@ -79,7 +79,8 @@ export function parseHeader(text: string): Result<ExportHeader, ArchiveError> {
     return err({ kind: "not_an_export", text: "its header is not that of an export" })
   }
   if (fields["schema"] !== HEADER_SCHEMA) {
-    const text = `its header has schema ${String(fields["schema"])}, and this program reads ${HEADER_SCHEMA}: use a newer one`
+    const schema = String(fields["schema"])
+    const text = `its header has schema ${schema}, and this program reads ${HEADER_SCHEMA}: use a newer one`
     return err({ kind: "newer_version", text })
   }
   const reader = new HeaderReader(fields)
@@ -122,7 +123,7 @@ export function limitsOfHeader(
   known: readonly ClusterLimits[],
 ): Result<ClusterLimits, ArchiveError> {
   const limits = known.find((one) => limitsFingerprint(one) === header.limits_fingerprint)
-  const text = `it is of a cluster with limits that this program does not know (${header.size}): use the version that wrote it`
+  const text = `it has limits that this program does not know (${header.size}): use the version that wrote it`
   return limits === undefined ? err({ kind: "unknown_size", text }) : ok(limits)
 }
 
@@ -175,7 +176,8 @@ function omittedOf(value: unknown, reader: HeaderReader): OmittedPage[] {
     return pages
   }
   for (const one of value) {
-    const [page, low, high]: unknown[] = Array.isArray(one) ? one : []
+    const fields: readonly unknown[] = Array.isArray(one) ? one : []
+    const [page, low, high] = fields
     if (isU32(page) && isU32(low) && isU32(high)) {
       pages.push([page, low, high])
     } else {

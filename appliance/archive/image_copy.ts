@@ -86,6 +86,6 @@ export async function copyImage(options: CopyOptions): Promise<Result<CopiedImag
       await sleep(COPY_PAUSE_MS)
     }
   }
-  const { op, opChecksum: opChecksum, root, images, pagesReceived } = receiver
+  const { op, opChecksum, root, images, pagesReceived } = receiver
   return ok({ arena, op, op_checksum: opChecksum, root, images, bytes: pagesReceived * PAGE_BYTES })
 }

@@ -1,7 +1,6 @@
 /** Every bound of exports, on paper and in files. Plane: control. */
 
 const KIB = 1024
-const MIB = 1024 * KIB
 
 /** What stands before the state in a file. */
 export const HEADER_BYTES_MAX = 64 * KIB
@@ -11,8 +10,6 @@ export const BLOCK_BYTES = 64 * KIB
 export const BLOCK_BYTES_MAX = BLOCK_BYTES + 16
 /** Quick to write: a state of 1 GiB is exported while writes go on. */
 export const ZSTD_LEVEL = 3
-/** Paper is dear: seconds for the last percent. */
-export const ZSTD_LEVEL_PAPER = 19
 /** A window larger than what we write is refused: it is memory. */
 export const ZSTD_WINDOW_LOG_MAX = 27
 /** Argon2id for people's passphrases: a quarter of a second of one core, and 64 MiB. */
@@ -28,8 +25,6 @@ export const OMITTED_PAGES_MAX = 1_024
 export const FILE_CHUNK_BYTES = 256 * KIB
 /** Differences that are listed one by one. */
 export const DIFFERENCES_MAX = 10_000
-/** Paper: what a sheaf may hold. Above it is a cupboard of paper. */
-export const PAPER_BYTES_MAX = 8 * MIB
 /** A copy is given up when nothing new has come for so long: longer than the longest wait for a checkpoint. */
 export const COPY_SILENT_MS = 30_000
 export const COPY_PAUSE_MS = 50

@@ -17,7 +17,7 @@ import type { RecordTable } from "../state_machine/record_table.ts"
 import { EVENT_RECORD_BYTES, TableNumber } from "../state_machine/record_tables.ts"
 import { type StateExport, tablesOf } from "./state_export.ts"
 
-export const RECORDS_SCHEMA = 1
+const RECORDS_SCHEMA = 1
 
 /** One line of JSON; `record` says of which table. */
 export type ExportLine = {
@@ -61,7 +61,7 @@ const PLAIN_TABLES: Readonly<Partial<Record<TableName, number>>> = {
   workload: TableNumber.workloads,
 }
 
-export function* readTable(name: TableName, state: StateExport, tables: ArenaTables): Generator<ExportLine> {
+function* readTable(name: TableName, state: StateExport, tables: ArenaTables): Generator<ExportLine> {
   switch (name) {
     case "machine":
       yield* machines(tables)
@@ -177,7 +177,7 @@ function textOf(name: string, bytes: Uint8Array): Readonly<Record<string, string
 // ---------------------------------------------------------------- CSV
 
 /** The columns of each table's file. Bytes that are no text stand in the column's `_base64` twin. */
-export const CSV_COLUMNS: Readonly<Record<TableName, readonly string[]>> = {
+const CSV_COLUMNS: Readonly<Record<TableName, readonly string[]>> = {
   machine: [
     "machine",
     "address",

@@ -24,7 +24,7 @@ import { ARGON2_MEMORY_KIB, ARGON2_PASSES } from "./limits.ts"
 const CIPHER = "chacha20-poly1305"
 const KEY_BYTES = 32
 const NONCE_BYTES = 12
-export const TAG_BYTES = 16
+const TAG_BYTES = 16
 const WRAP_INFO = "mandala export x25519"
 /** SubjectPublicKeyInfo of a raw X25519 key. */
 const SPKI_PREFIX = Buffer.from("302a300506032b656e032100", "hex")

@@ -58,7 +58,7 @@ export function rootOf(
 }
 
 /** Puts the digests of omitted pages into a table of what is stored: then its root is that of the whole state. */
-export function withOmitted(table: Uint8Array, omitted: readonly OmittedPage[]): Uint8Array {
+function withOmitted(table: Uint8Array, omitted: readonly OmittedPage[]): Uint8Array {
   const whole = table.slice()
   const digests = new Uint32Array(whole.buffer)
   for (const [page, low, high] of omitted) {
@@ -71,7 +71,7 @@ export function withOmitted(table: Uint8Array, omitted: readonly OmittedPage[]):
 }
 
 /** First and last page of the table of secrets: nothing else lies in them. */
-export function secretPages(limits: ClusterLimits): { readonly first: number; readonly end: number } {
+function secretPages(limits: ClusterLimits): { readonly first: number; readonly end: number } {
   const start = arenaLayout(limits).records[TableNumber.secrets] ?? 0
   const bytes = (RECORD_TABLES[TableNumber.secrets]?.recordBytes ?? 0) * limits.secrets_max
   assert(start % PAGE_BYTES === 0 && bytes % PAGE_BYTES === 0, "export: secrets have pages of their own")
@@ -79,7 +79,7 @@ export function secretPages(limits: ClusterLimits): { readonly first: number; re
 }
 
 /** Takes the secrets out of the arena, in place; the pages that held any, with their digests. */
-export function omitSecrets(arena: Uint8Array, table: Uint8Array, limits: ClusterLimits): OmittedPage[] {
+function omitSecrets(arena: Uint8Array, table: Uint8Array, limits: ClusterLimits): OmittedPage[] {
   const { first, end } = secretPages(limits)
   const digests = new Uint32Array(table.buffer, table.byteOffset, table.length / 4)
   const omitted: OmittedPage[] = []

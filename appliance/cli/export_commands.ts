@@ -1,7 +1,8 @@
 /**
- * `mandala export` and what can be asked of its files, and `mandala restore`: the way out of the memory, and the way back.
- * Plane: control.
+ * `mandala export` and what can be asked of its files, and `mandala restore`: the way out of the memory, and the way
+ * back. Plane: control.
  */
+import type { KeyObject } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { type Command, InvalidArgumentError } from "commander"
 import { compareExports } from "../archive/compare.ts"
@@ -63,20 +64,16 @@ export function addExportCommands(program: Command, streams: CLIStreams, onCode:
     )
     .addHelpText("after", examples("mandala export monday.mandala", "mandala export --format csv --table kv - | head"))
     .action(async (file: string | undefined, options: ExportFlags) => {
-      onCode(await said(streams, await runExport(file, options, streams)))
+      onCode(said(streams, await runExport(file, options, streams)))
     })
   fileCommand(command, "inspect", "what a file says of itself")
     .argument("<file>")
     .addHelpText("after", examples("mandala export inspect monday.mandala", "mandala export inspect a.mandala -o json"))
-    .action(async (file: string, options: FileFlags) =>
-      onCode(await said(streams, await inspect(file, options, streams))),
-    )
+    .action(async (file: string, options: FileFlags) => onCode(said(streams, await inspect(file, options, streams))))
   fileCommand(command, "verify", "whether a file is whole: checksum, every page, every root, every key")
     .argument("<file>")
     .addHelpText("after", examples("mandala export verify monday.mandala", "mandala export verify a.mandala -o json"))
-    .action(async (file: string, options: FileFlags) =>
-      onCode(await said(streams, await verify(file, options, streams))),
-    )
+    .action(async (file: string, options: FileFlags) => onCode(said(streams, await verify(file, options, streams))))
   fileCommand(command, "diff", "what has changed from one file to another; exits with 5 when anything has")
     .argument("<before>")
     .argument("<after>")
@@ -85,7 +82,7 @@ export function addExportCommands(program: Command, streams: CLIStreams, onCode:
       examples("mandala export diff monday.mandala friday.mandala", "mandala export diff a b -o json"),
     )
     .action(async (before: string, after: string, options: FileFlags) => {
-      onCode(await said(streams, await diff(before, after, options, streams)))
+      onCode(said(streams, await diff(before, after, options, streams)))
     })
   queryCommand(program.command("restore").argument("<file>"), ["text", "json"])
     .description("puts the state of an export into a blank cluster of one, as a new generation; others join it then")
@@ -94,9 +91,7 @@ export function addExportCommands(program: Command, streams: CLIStreams, onCode:
     .option("--replace <cluster>", "give up what the cluster of this id holds", "")
     .option("--dry-run", "look at the file and ask the cluster, and change nothing", false)
     .addHelpText("after", examples("mandala restore monday.mandala --dry-run", "mandala restore monday.mandala"))
-    .action(async (file: string, options: RestoreFlags) =>
-      onCode(await said(streams, await restore(file, options, streams))),
-    )
+    .action(async (file: string, options: RestoreFlags) => onCode(said(streams, await restore(file, options, streams))))
 }
 
 function fileCommand(parent: Command, name: string, description: string): Command {
@@ -197,8 +192,11 @@ async function exportBy(client: ImageClient, run: ExportRun): Promise<Result<Exi
     : copied
   if (!copied.ok || !written.ok) {
     // Whoever looks at the log of exports sees that this one came to nothing.
-    await client.post("/v1/exports", { phase: "end", id, failed: true })
-    return copied.ok ? (written.ok ? failure("unreachable") : written) : copied
+    const told = await client.post("/v1/exports", { phase: "end", id, failed: true })
+    if (!told.ok) {
+      streams.err(`mandala: the cluster was not told that the export failed: ${told.error.text}\n`)
+    }
+    return copied.ok && !written.ok ? written : copied.ok ? failure("the export failed") : copied
   }
   const { op, root } = copied.value.header
   const { bytes, sha256 } = written.value
@@ -335,10 +333,7 @@ function passphraseAt(path: string): Result<string, Failure> {
   return passphrase === "" ? failure(`${path} is empty: a passphrase is wanted`, ExitCode.usage) : ok(passphrase)
 }
 
-function keyAt(
-  path: string,
-  kind: "public" | "private",
-): ReturnType<typeof readKey> extends Result<infer Key, unknown> ? Result<Key, Failure> : never {
+function keyAt(path: string, kind: "public" | "private"): Result<KeyObject, Failure> {
   const text = textOfFile(path)
   if (!text.ok) {
     return text
@@ -477,7 +472,8 @@ async function restoreBy(
     return apiFailure(ended.error)
   }
   const report = { ...ended.value, cluster_id: into, keys: header.keys }
-  const text = `op ${op} with ${header.keys} keys is restored as generation ${numberAt(ended.value, "generation") ?? 0} of ${into}\n`
+  const number = numberAt(ended.value, "generation") ?? 0
+  const text = `op ${op} with ${header.keys} keys is restored as generation ${number} of ${into}\n`
   streams.out(output === "json" ? `${JSON.stringify(report, null, 2)}\n` : text)
   return ok(ExitCode.ok)
 }

@@ -165,7 +165,8 @@ async function noteExport({ gateway, archive }: ArchiveParts, request: IncomingM
   if (!body.ok) {
     return refusal(400, body.error, "an export is noted by a JSON object")
   }
-  const place = String(body.value["place"] ?? "").replace(/[^ -~]/g, "?")
+  const named = body.value["place"]
+  const place = (typeof named === "string" ? named : "").replace(/[^ -~]/g, "?")
   const now = Date.now()
   if (body.value["phase"] === "begin") {
     const id = `${new Date(now).toISOString().slice(0, 19)}Z-${randomBytes(4).toString("hex")}`

@@ -195,7 +195,8 @@ async function route(options: OperatorAPIOptions, request: IncomingMessage): Pro
       return refusal(
         404,
         "not_found",
-        "there are /v1/status, /v1/machines, /v1/members, /v1/password, /v1/salvage, /v1/image, /v1/exports, /v1/restore, " +
+        "there are /v1/status, /v1/machines, /v1/members, /v1/password, /v1/salvage, /v1/image, /v1/exports, " +
+          "/v1/restore, " +
           "/healthz and /metrics",
       )
   }

@@ -2030,8 +2030,8 @@ export class Replica {
   }
 
   /**
-   * A piece of the certified image for somebody outside of the cluster, who copies it as another machine would. Machines
-   * that copy here come first: of a page that changes meanwhile there is one copy to be had.
+   * A piece of the certified image for somebody outside of the cluster, who copies it as another machine would.
+   * Machines that copy here come first: of a page that changes meanwhile there is one copy to be had.
    */
   imagePiece(wanted: Wanted): Result<Piece, ImageRefusal> {
     const { pages } = this.#machine

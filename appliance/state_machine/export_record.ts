@@ -21,7 +21,7 @@ import { arenaLayout, getU53, setU53 } from "./arena.ts"
 import { RECORD_KEY_BYTES_MAX } from "./record_table.ts"
 import { TableNumber } from "./record_tables.ts"
 
-export const EXPORT_RECORD_BYTES = 256
+const EXPORT_RECORD_BYTES = 256
 export const EXPORT_PLACE_BYTES_MAX = 103
 const ROOT_BYTES = 16
 const SHA256_BYTES = 32
@@ -61,7 +61,7 @@ export function encodeExportRecord(record: ExportRecord): Uint8Array {
 }
 
 /** The record at `start`; undefined when it is none. */
-export function decodeExportRecord(bytes: Uint8Array, start: number): ExportRecord | undefined {
+function decodeExportRecord(bytes: Uint8Array, start: number): ExportRecord | undefined {
   if (start + EXPORT_RECORD_BYTES > bytes.length) {
     return undefined
   }

@@ -1,6 +1,7 @@
 /**
- * The way out of the memory and the way back, on real processes and by the operator's own commands: a cluster of three is
- * exported while a client writes, all of it dies, and a new cluster of one has what was acknowledged. Plane: control.
+ * The way out of the memory and the way back, on real processes and by the operator's own commands: a cluster of
+ * three is exported while a client writes, all of it dies, and a new cluster of one has what was acknowledged.
+ * Plane: control.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

@@ -12,7 +12,7 @@ import type { ClusterLimits } from "../../../appliance/types/limits.ts"
 import { ClusterOfOne, TEST_LIMITS } from "../gateway/cluster_of_one.ts"
 import { TestClient } from "../gateway/test_client.ts"
 
-export const IDENTITY = {
+const IDENTITY = {
   cluster_id: "c1".repeat(16),
   generation: 1,
   epoch: 0,

@@ -117,6 +117,8 @@ class Fleet {
       const { to, message } = next
       if (message.type === "reply") {
         this.#answers.push(...(message.outcome === "ok" ? [decodeResult(message.body)] : []))
+      } else if (message.type === "read_reply") {
+        this.#answers.push(...(message.outcome === "ok" ? [decodeResult(message.body)] : []))
       } else if (message.type === "reconfigure_reply") {
         this.#change = message.outcome
       } else {
@@ -161,6 +163,17 @@ class Fleet {
 
   command(command: Command): string | undefined {
     return this.#ask({ operation: Operation.batch, body: encodeCommand(command) })
+  }
+
+  /** Asks `slot` for a key; what it answers, whenever that is, is in `answers`. */
+  read(slot: number): void {
+    this.#answers = []
+    const body = encodeCommand({ kind: "get", key: "k0" })
+    this.#hand(slot, { type: "read", read: 1, body, from: slot, epoch: 0, cv: [] })
+  }
+
+  get answers(): readonly string[] {
+    return this.#answers
   }
 
   /** So many ops, each answered. */
@@ -571,4 +584,31 @@ test("a window is not done with what was asked for of an older image", () => {
   piece(20, [3, 3], 2)
   expect(receiver.isComplete).toBe(true)
   expect([own.arena[0], own.arena[PAGE_BYTES]]).toEqual([3, 3])
+})
+
+test("a dispute is not over when the other says its next root", () => {
+  const process = { ...CHECKPOINTS_SOON.process, checkpoint_ms: 700 }
+  const fleet = new Fleet({ voters: 3, machines: 3, limits: { ...CHECKPOINTS_SOON, process } })
+  let isUnsaid = false
+  fleet.loses = ({ message }) => isUnsaid && message.type === "checkpoint_ok"
+  fleet.write(2)
+  fleet.run(200)
+  fleet.kill(2)
+  isUnsaid = true
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  fleet.write(1)
+  fleet.run(300)
+  isUnsaid = false
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  // 0 prepares the next; its digests take their time, and 1 is done with them first.
+  const { op } = fleet.replica(0)
+  expect(fleet.run(450, () => fleet.replica(0).op > op)).toBe(true)
+  expect(fleet.replica(0).isMemoryDisputed).toBe(false)
+  fleet.stopped.add(0)
+  expect(fleet.run(100, () => fleet.replica(0).commit > op)).toBe(true)
+  fleet.read(0)
+  expect(fleet.run(500, () => fleet.replica(0).checkpointOf(1)?.op === op + 1)).toBe(true)
+  fleet.run(100)
+  expect(fleet.answers).toEqual([])
 })

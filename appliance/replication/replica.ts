@@ -3335,9 +3335,14 @@ export class Replica {
       this.#tickPrimary()
     } else if (!this.#isVoter) {
       this.#tickStandby()
-    } else if (this.#now - this.#primaryHeardAt >= this.#process.primary_silent_ms) {
+    } else if (this.#now - this.#primaryHeardAt >= this.#process.primary_silent_ms || this.#isAtOddsWithPrimary()) {
       this.#sendExitView()
     }
+  }
+
+  /** A third machine that could decide, and does not hear this primary, needs one voice to leave its view. */
+  #isAtOddsWithPrimary(): boolean {
+    return this.#isMemoryDisputed && this.#checkpoints.contradicts(this.primary)
   }
 
   /** Says that it follows: to its primary, and to all voters when that has fallen silent. */
@@ -3390,16 +3395,14 @@ export class Replica {
     if (this.#configuration.synchronous) {
       this.#tickSynchronous()
     }
-    if (this.isCheckpointDisputed) {
-      // Another view's primary would be a side of it as well, or is none yet.
-      this.#preparedAt = this.#now
-      this.#confirmedAt = this.#now
-    }
+    // In a dispute another view's primary would be a side of it as well, or is none yet; but whom nobody answers can't
+    // hear how it was decided either, and takes nothing in that would tell him.
+    const isDisputed = this.isCheckpointDisputed
     // With one voter there is no other view to leave for.
-    if (this.log.op === this.#commit || this.#faults === 0) {
+    if (this.log.op === this.#commit || this.#faults === 0 || isDisputed) {
       this.#preparedAt = this.#now
     }
-    if (this.#reads.isEmpty() || this.#faults === 0) {
+    if ((this.#reads.isEmpty() && !isDisputed) || this.#faults === 0) {
       this.#confirmedAt = this.#now
     }
     // Rule 17: whom no backup answers says so by falling silent until the view ends, and lets go of those who wait.

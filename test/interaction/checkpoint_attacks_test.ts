@@ -612,3 +612,35 @@ test("a dispute is not over when the other says its next root", () => {
   fleet.run(100)
   expect(fleet.answers).toEqual([])
 })
+
+test("a primary that nobody can answer leaves its view in a dispute too", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set(["0 2", "2 0"])
+  fleet.loses = ({ from, to }) => cut.has(`${from} ${to}`)
+  fleet.write(2)
+  fleet.run(200)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  // One machine has a fault: its memory is wrong, and it hears nobody. It is heard.
+  cut.clear()
+  cut.add("1 0")
+  cut.add("2 0")
+  const isAnother = (): boolean => fleet.replica(1).isPrimary && fleet.replica(2).status === "normal"
+  expect(fleet.run(20_000, isAnother)).toBe(true)
+})
+
+test("in a dispute with a primary that the third machine does not hear, those two go on", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set(["0 2", "2 0"])
+  fleet.loses = ({ from, to }) => cut.has(`${from} ${to}`)
+  fleet.write(2)
+  fleet.run(200)
+  // One machine has a fault: its memory is wrong, and so is its link with 2.
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  const isDecided = (): boolean => fleet.replica(0).counters.memory_faults === 1 && fleet.replica(1).isPrimary
+  expect(fleet.run(30_000, isDecided)).toBe(true)
+  expect([1, 2].map((slot) => fleet.replica(slot).counters.memory_faults)).toEqual([0, 0])
+})

@@ -17,6 +17,8 @@ export class Checkpoints {
   #certified: Checkpoint
   readonly #reports: (Checkpoint | undefined)[]
   readonly #isWithdrawn: Uint8Array
+  /** The nonce with which each slot last copied; -1 for never. */
+  readonly #copyNonce: Float64Array
   /** Of each slot the op of the newest root that differed from this machine's; 0 for none. */
   readonly #differedAt: Float64Array
   /** The newest certified op for which this machine's root was the certified one. */
@@ -28,6 +30,7 @@ export class Checkpoints {
     this.#certified = first
     this.#reports = new Array<Checkpoint | undefined>(slots).fill(undefined)
     this.#isWithdrawn = new Uint8Array(slots)
+    this.#copyNonce = new Float64Array(slots).fill(-1)
     this.#differedAt = new Float64Array(slots)
     this.#soundOp = first.op
   }
@@ -70,8 +73,15 @@ export class Checkpoints {
     this.#compare(slot)
   }
 
-  /** It has not got the state of its report any more: what it contradicted by it, it contradicts no longer. */
-  withdraw(slot: number): void {
+  /**
+   * It copies, and has not got the state of its report any more: what it contradicted by it, it contradicts no longer.
+   * A question that comes again, from before its last report, says nothing of that.
+   */
+  withdraw(slot: number, nonce: number): void {
+    if (this.#copyNonce[slot] === nonce) {
+      return
+    }
+    this.#copyNonce[slot] = nonce
     this.#isWithdrawn[slot] = 1
     this.#differedAt[slot] = 0
   }
@@ -149,6 +159,7 @@ export class Checkpoints {
       this.#reports[slot] = report
     }
     this.#isWithdrawn.set(other.#isWithdrawn)
+    this.#copyNonce.set(other.#copyNonce)
     this.#differedAt.set(other.#differedAt)
     this.#soundOp = other.#soundOp
   }
@@ -158,6 +169,7 @@ export class Checkpoints {
     sink("checkpoints.certified", this.#certified)
     sink("checkpoints.reports", this.#reports)
     sink("checkpoints.isWithdrawn", this.#isWithdrawn)
+    sink("checkpoints.copyNonce", Array.from(this.#copyNonce))
     sink("checkpoints.differedAt", Array.from(this.#differedAt))
     sink("checkpoints.soundOp", this.#soundOp)
   }

@@ -1988,7 +1988,7 @@ export class Replica {
     }
     this.#readAt = this.#now
     this.#copiesAt[from] = this.#now
-    this.#checkpoints.withdraw(from)
+    this.#checkpoints.withdraw(from, nonce)
     this.#machine.pages.hold(true)
     // Where more than two are needed to certify, two that agree are enough to copy from.
     const { own } = this.#checkpoints
@@ -2689,6 +2689,12 @@ export class Replica {
       // Its process has been replaced since.
       this.#change = undefined
       this.#replyToChange(message, "not_grown", notGrown)
+      return
+    }
+    if (this.isCheckpointDisputed) {
+      // In the next epoch who contradicts this machine may have no word.
+      this.#change = undefined
+      this.#replyToChange(message, "memory_disputed")
       return
     }
     const missing = [...message.voters, ...message.standbys].find((slot) => {

@@ -644,3 +644,49 @@ test("in a dispute with a primary that the third machine does not hear, those tw
   expect(fleet.run(30_000, isDecided)).toBe(true)
   expect([1, 2].map((slot) => fleet.replica(slot).counters.memory_faults)).toEqual([0, 0])
 })
+
+test("a change that waits for its members is given up in a dispute", () => {
+  const fleet = new Fleet({ voters: 3, machines: 5 })
+  fleet.kill(2)
+  fleet.write(2)
+  fleet.run(200)
+  let isHeld = false
+  fleet.loses = ({ to, message }) => {
+    return isHeld && (message.type === "checkpoint_ok" || (to === 3 && ["prepare", "log"].includes(message.type)))
+  }
+  isHeld = true
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  fleet.reconfigure(0, { voters: [0, 3, 4], standbys: [], synchronous: false })
+  fleet.run(50)
+  isHeld = false
+  // By the new epoch 1, which says that the memory of 0 is wrong, would have no word any more.
+  fleet.run(1_000)
+  expect([fleet.changed, fleet.replica(0).epoch]).toEqual(["memory_disputed", 0])
+})
+
+test("a question of long ago does not end a dispute", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  let asked: Letter | undefined
+  let isCut = true
+  fleet.loses = (letter) => {
+    const { from, to, message } = letter
+    asked = from === 1 && to === 0 && message.type === "get_checkpoint" ? letter : asked
+    return isCut && (from === 1 || to === 1)
+  }
+  fleet.write(20)
+  fleet.run(200)
+  isCut = false
+  expect(fleet.run(5_000, () => fleet.isWell() && asked !== undefined)).toBe(true)
+  fleet.run(500)
+  fleet.kill(2)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  fleet.run(100)
+  fleet.read(0)
+  assert(asked !== undefined, "1 has asked")
+  fleet.deliver(asked)
+  fleet.run(40)
+  expect(fleet.answers).toEqual([])
+})

@@ -2059,8 +2059,8 @@ export class Replica {
       return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
     })
     // One that has another root is enough, seen or not: both wait for who can tell which of them is right.
-    const isUndecided = others.length >= this.#faults || this.isCheckpointDisputed
-    return isUndecided && this.#faults > 0 && !this.#isConfirmed()
+    const isUndecided = (this.#faults > 0 && others.length >= this.#faults) || this.isCheckpointDisputed
+    return isUndecided && !this.#isConfirmed()
   }
 
   #isConfirmed(): boolean {

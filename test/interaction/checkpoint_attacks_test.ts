@@ -690,3 +690,18 @@ test("a question of long ago does not end a dispute", () => {
   fleet.run(40)
   expect(fleet.answers).toEqual([])
 })
+
+test("a pair in a dispute hands neither of its states to a third", () => {
+  const fleet = new Fleet({ voters: 1, machines: 2 })
+  fleet.reconfigure(0, { voters: [0], standbys: [1], synchronous: true })
+  fleet.run(500)
+  fleet.write(2)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(500, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  fleet.boot(2, { voters: 1, token: "" })
+  fleet.run(20 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(0).isCheckpointDisputed).toBe(true)
+  expect([0, 1].map((slot) => fleet.replica(slot).counters.checkpoints_local)).toEqual([0, 0])
+  expect(fleet.replica(2).counters.checkpoints_received).toBe(0)
+})

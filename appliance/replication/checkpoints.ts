@@ -17,6 +17,12 @@ export class Checkpoints {
   #certified: Checkpoint
   readonly #reports: (Checkpoint | undefined)[]
   readonly #isWithdrawn: Uint8Array
+  /** The nonce with which each slot last copied; -1 for never. */
+  readonly #copyNonce: Float64Array
+  /** Of each slot the op of the newest root that differed from this machine's; 0 for none. */
+  readonly #differedAt: Float64Array
+  /** The newest certified op for which this machine's root was the certified one. */
+  #soundOp: number
 
   /** `first` is what every machine begins with: certified by what everybody's code is. */
   constructor(slots: number, first: Checkpoint) {
@@ -24,6 +30,9 @@ export class Checkpoints {
     this.#certified = first
     this.#reports = new Array<Checkpoint | undefined>(slots).fill(undefined)
     this.#isWithdrawn = new Uint8Array(slots)
+    this.#copyNonce = new Float64Array(slots).fill(-1)
+    this.#differedAt = new Float64Array(slots)
+    this.#soundOp = first.op
   }
 
   get certified(): Checkpoint {
@@ -38,11 +47,16 @@ export class Checkpoints {
   take(checkpoint: Checkpoint): void {
     assert(checkpoint.op >= (this.own?.op ?? 0), "checkpoints: roots are taken in order")
     this.#own = [...this.#own.filter(({ op }) => op !== checkpoint.op), checkpoint].slice(-OWN_KEPT)
+    for (const slot of this.#reports.keys()) {
+      this.#compare(slot)
+    }
+    this.#noteSound()
   }
 
   /** What this machine's arena was is no longer believed. */
   forgetOwn(): void {
     this.#own = []
+    this.#differedAt.fill(0)
   }
 
   reportOf(slot: number): Checkpoint | undefined {
@@ -56,16 +70,40 @@ export class Checkpoints {
     }
     this.#reports[slot] = checkpoint
     this.#isWithdrawn[slot] = 0
+    this.#compare(slot)
   }
 
-  /** It has not got the state of its report any more: what it contradicted by it, it contradicts no longer. */
-  withdraw(slot: number): void {
+  /**
+   * It copies, and has not got the state of its report any more: what it contradicted by it, it contradicts no longer.
+   * A question that comes again, from before its last report, says nothing of that.
+   */
+  withdraw(slot: number, nonce: number): void {
+    if (this.#copyNonce[slot] === nonce) {
+      return
+    }
+    this.#copyNonce[slot] = nonce
     this.#isWithdrawn[slot] = 1
+    this.#differedAt[slot] = 0
+  }
+
+  #compare(slot: number): void {
+    const report = this.#isWithdrawn[slot] === 1 ? undefined : this.#reports[slot]
+    const own = this.#own.find(({ op }) => op === report?.op)
+    if (report !== undefined && own !== undefined) {
+      this.#differedAt[slot] = own.root === report.root ? 0 : report.op
+    }
+  }
+
+  #noteSound(): void {
+    if (this.#own.some((own) => isSame(own, this.#certified))) {
+      this.#soundOp = this.#certified.op
+    }
   }
 
   certify(checkpoint: Checkpoint): void {
     if (checkpoint.op > this.#certified.op) {
       this.#certified = checkpoint
+      this.#noteSound()
     }
   }
 
@@ -87,6 +125,7 @@ export class Checkpoints {
       const isConfirmed = confirming === undefined || isSame(wordOf(confirming), candidate)
       if (agreeing.length >= needed && isConfirmed) {
         this.#certified = candidate
+        this.#noteSound()
         return true
       }
     }
@@ -104,18 +143,12 @@ export class Checkpoints {
     return this.#own.some(({ op, root }) => op === this.#certified.op && root !== this.#certified.root)
   }
 
-  /** `slot` still has its state and reports another root than this machine, and nothing is certified since. */
+  /**
+   * `slot` has reported another root than this machine's and still has that state, and they have agreed on none since.
+   * That something later is certified ends it only for who has the same: until then its memory is as doubtful as before.
+   */
   contradicts(slot: number): boolean {
-    const report = this.#isWithdrawn[slot] === 1 ? undefined : this.#reports[slot]
-    if (report === undefined || report.op <= this.#certified.op) {
-      return false
-    }
-    for (const own of this.#own) {
-      if (own.op === report.op && own.root !== report.root) {
-        return true
-      }
-    }
-    return false
+    return (this.#differedAt[slot] ?? 0) > this.#soundOp
   }
 
   copyFrom(other: Checkpoints): void {
@@ -126,6 +159,9 @@ export class Checkpoints {
       this.#reports[slot] = report
     }
     this.#isWithdrawn.set(other.#isWithdrawn)
+    this.#copyNonce.set(other.#copyNonce)
+    this.#differedAt.set(other.#differedAt)
+    this.#soundOp = other.#soundOp
   }
 
   fingerprint(sink: FingerprintSink): void {
@@ -133,6 +169,9 @@ export class Checkpoints {
     sink("checkpoints.certified", this.#certified)
     sink("checkpoints.reports", this.#reports)
     sink("checkpoints.isWithdrawn", this.#isWithdrawn)
+    sink("checkpoints.copyNonce", Array.from(this.#copyNonce))
+    sink("checkpoints.differedAt", Array.from(this.#differedAt))
+    sink("checkpoints.soundOp", this.#soundOp)
   }
 }
 

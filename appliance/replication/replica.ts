@@ -2005,7 +2005,7 @@ export class Replica {
     }
     this.#readAt = this.#now
     this.#copiesAt[from] = this.#now
-    this.#checkpoints.withdraw(from)
+    this.#checkpoints.withdraw(from, nonce)
     this.#machine.pages.hold(true)
     // Where more than two are needed to certify, two that agree are enough to copy from.
     const { own } = this.#checkpoints
@@ -2103,8 +2103,8 @@ export class Replica {
       return isHeard && this.#now - (this.#copiesAt[slot] ?? 0) >= COPIER_SILENCES * silentMs
     })
     // One that has another root is enough, seen or not: both wait for who can tell which of them is right.
-    const isUndecided = others.length >= this.#faults || this.isCheckpointDisputed
-    return isUndecided && this.#faults > 0 && !this.#isConfirmed()
+    const isUndecided = (this.#faults > 0 && others.length >= this.#faults) || this.isCheckpointDisputed
+    return isUndecided && !this.#isConfirmed()
   }
 
   #isConfirmed(): boolean {
@@ -2738,6 +2738,12 @@ export class Replica {
       // Its process has been replaced since.
       this.#change = undefined
       this.#replyToChange(message, "not_grown", notGrown)
+      return
+    }
+    if (this.isCheckpointDisputed) {
+      // In the next epoch who contradicts this machine may have no word.
+      this.#change = undefined
+      this.#replyToChange(message, "memory_disputed")
       return
     }
     const missing = [...message.voters, ...message.standbys].find((slot) => {
@@ -3417,9 +3423,14 @@ export class Replica {
       this.#tickPrimary()
     } else if (!this.#isVoter) {
       this.#tickStandby()
-    } else if (this.#now - this.#primaryHeardAt >= this.#process.primary_silent_ms) {
+    } else if (this.#now - this.#primaryHeardAt >= this.#process.primary_silent_ms || this.#isAtOddsWithPrimary()) {
       this.#sendExitView()
     }
+  }
+
+  /** A third machine that could decide, and does not hear this primary, needs one voice to leave its view. */
+  #isAtOddsWithPrimary(): boolean {
+    return this.#isMemoryDisputed && this.#checkpoints.contradicts(this.primary)
   }
 
   /** Says that it follows: to its primary, and to all voters when that has fallen silent. */
@@ -3472,16 +3483,14 @@ export class Replica {
     if (this.#configuration.synchronous) {
       this.#tickSynchronous()
     }
-    if (this.isCheckpointDisputed) {
-      // Another view's primary would be a side of it as well, or is none yet.
-      this.#preparedAt = this.#now
-      this.#confirmedAt = this.#now
-    }
+    // In a dispute another view's primary would be a side of it as well, or is none yet; but whom nobody answers can't
+    // hear how it was decided either, and takes nothing in that would tell him.
+    const isDisputed = this.isCheckpointDisputed
     // With one voter there is no other view to leave for.
-    if (this.log.op === this.#commit || this.#faults === 0) {
+    if (this.log.op === this.#commit || this.#faults === 0 || isDisputed) {
       this.#preparedAt = this.#now
     }
-    if (this.#reads.isEmpty() || this.#faults === 0) {
+    if ((this.#reads.isEmpty() && !isDisputed) || this.#faults === 0) {
       this.#confirmedAt = this.#now
     }
     // Rule 17: whom no backup answers says so by falling silent until the view ends, and lets go of those who wait.

@@ -117,6 +117,8 @@ class Fleet {
       const { to, message } = next
       if (message.type === "reply") {
         this.#answers.push(...(message.outcome === "ok" ? [decodeResult(message.body)] : []))
+      } else if (message.type === "read_reply") {
+        this.#answers.push(...(message.outcome === "ok" ? [decodeResult(message.body)] : []))
       } else if (message.type === "reconfigure_reply") {
         this.#change = message.outcome
       } else {
@@ -161,6 +163,17 @@ class Fleet {
 
   command(command: Command): string | undefined {
     return this.#ask({ operation: Operation.batch, body: encodeCommand(command) })
+  }
+
+  /** Asks `slot` for a key; what it answers, whenever that is, is in `answers`. */
+  read(slot: number): void {
+    this.#answers = []
+    const body = encodeCommand({ kind: "get", key: "k0" })
+    this.#hand(slot, { type: "read", read: 1, body, from: slot, epoch: 0, cv: [] })
+  }
+
+  get answers(): readonly string[] {
+    return this.#answers
   }
 
   /** So many ops, each answered. */
@@ -571,4 +584,124 @@ test("a window is not done with what was asked for of an older image", () => {
   piece(20, [3, 3], 2)
   expect(receiver.isComplete).toBe(true)
   expect([own.arena[0], own.arena[PAGE_BYTES]]).toEqual([3, 3])
+})
+
+test("a dispute is not over when the other says its next root", () => {
+  const process = { ...CHECKPOINTS_SOON.process, checkpoint_ms: 700 }
+  const fleet = new Fleet({ voters: 3, machines: 3, limits: { ...CHECKPOINTS_SOON, process } })
+  let isUnsaid = false
+  fleet.loses = ({ message }) => isUnsaid && message.type === "checkpoint_ok"
+  fleet.write(2)
+  fleet.run(200)
+  fleet.kill(2)
+  isUnsaid = true
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  fleet.write(1)
+  fleet.run(300)
+  isUnsaid = false
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  // 0 prepares the next; its digests take their time, and 1 is done with them first.
+  const { op } = fleet.replica(0)
+  expect(fleet.run(450, () => fleet.replica(0).op > op)).toBe(true)
+  expect(fleet.replica(0).isMemoryDisputed).toBe(false)
+  fleet.stopped.add(0)
+  expect(fleet.run(100, () => fleet.replica(0).commit > op)).toBe(true)
+  fleet.read(0)
+  expect(fleet.run(500, () => fleet.replica(0).checkpointOf(1)?.op === op + 1)).toBe(true)
+  fleet.run(100)
+  expect(fleet.answers).toEqual([])
+})
+
+test("a primary that nobody can answer leaves its view in a dispute too", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set(["0 2", "2 0"])
+  fleet.loses = ({ from, to }) => cut.has(`${from} ${to}`)
+  fleet.write(2)
+  fleet.run(200)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  // One machine has a fault: its memory is wrong, and it hears nobody. It is heard.
+  cut.clear()
+  cut.add("1 0")
+  cut.add("2 0")
+  const isAnother = (): boolean => fleet.replica(1).isPrimary && fleet.replica(2).status === "normal"
+  expect(fleet.run(20_000, isAnother)).toBe(true)
+})
+
+test("in a dispute with a primary that the third machine does not hear, those two go on", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set(["0 2", "2 0"])
+  fleet.loses = ({ from, to }) => cut.has(`${from} ${to}`)
+  fleet.write(2)
+  fleet.run(200)
+  // One machine has a fault: its memory is wrong, and so is its link with 2.
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  const isDecided = (): boolean => fleet.replica(0).counters.memory_faults === 1 && fleet.replica(1).isPrimary
+  expect(fleet.run(30_000, isDecided)).toBe(true)
+  expect([1, 2].map((slot) => fleet.replica(slot).counters.memory_faults)).toEqual([0, 0])
+})
+
+test("a change that waits for its members is given up in a dispute", () => {
+  const fleet = new Fleet({ voters: 3, machines: 5 })
+  fleet.kill(2)
+  fleet.write(2)
+  fleet.run(200)
+  let isHeld = false
+  fleet.loses = ({ to, message }) => {
+    return isHeld && (message.type === "checkpoint_ok" || (to === 3 && ["prepare", "log"].includes(message.type)))
+  }
+  isHeld = true
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  fleet.reconfigure(0, { voters: [0, 3, 4], standbys: [], synchronous: false })
+  fleet.run(50)
+  isHeld = false
+  // By the new epoch 1, which says that the memory of 0 is wrong, would have no word any more.
+  fleet.run(1_000)
+  expect([fleet.changed, fleet.replica(0).epoch]).toEqual(["memory_disputed", 0])
+})
+
+test("a question of long ago does not end a dispute", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  let asked: Letter | undefined
+  let isCut = true
+  fleet.loses = (letter) => {
+    const { from, to, message } = letter
+    asked = from === 1 && to === 0 && message.type === "get_checkpoint" ? letter : asked
+    return isCut && (from === 1 || to === 1)
+  }
+  fleet.write(20)
+  fleet.run(200)
+  isCut = false
+  expect(fleet.run(5_000, () => fleet.isWell() && asked !== undefined)).toBe(true)
+  fleet.run(500)
+  fleet.kill(2)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  fleet.run(100)
+  fleet.read(0)
+  assert(asked !== undefined, "1 has asked")
+  fleet.deliver(asked)
+  fleet.run(40)
+  expect(fleet.answers).toEqual([])
+})
+
+test("a pair in a dispute hands neither of its states to a third", () => {
+  const fleet = new Fleet({ voters: 1, machines: 2 })
+  fleet.reconfigure(0, { voters: [0], standbys: [1], synchronous: true })
+  fleet.run(500)
+  fleet.write(2)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(500, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  fleet.boot(2, { voters: 1, token: "" })
+  fleet.run(20 * SCRIPT_PROCESS_LIMITS.transfer_silent_ms)
+  expect(fleet.replica(0).isCheckpointDisputed).toBe(true)
+  expect([0, 1].map((slot) => fleet.replica(slot).counters.checkpoints_local)).toEqual([0, 0])
+  expect(fleet.replica(2).counters.checkpoints_received).toBe(0)
 })

@@ -145,8 +145,7 @@ export class Checkpoints {
 
   /**
    * `slot` has reported another root than this machine's and still has that state, and they have agreed on none since.
-   * That something later is certified ends it only for who has the same: until then its memory is as doubtful as
-   * before.
+   * That a later one is certified ends it only for who has the same: until then its memory is as doubtful as before.
    */
   contradicts(slot: number): boolean {
     return (this.#differedAt[slot] ?? 0) > this.#soundOp

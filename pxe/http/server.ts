@@ -60,6 +60,8 @@ export type HTTPCounters = {
   busy: number
   aborted: number
   accept_errors: number
+  /** There were CONNECTIONS_MAX already. */
+  connections_refused: number
   transfers_active: number
   bytes_sent: number
 }
@@ -96,6 +98,9 @@ export async function startHTTPServer(options: HTTPServerOptions): Promise<Resul
   server.maxHeadersCount = HEADERS_COUNT_MAX
   server.maxConnections = CONNECTIONS_MAX
   server.timeout = IDLE_MS_MAX
+  server.on("drop", () => {
+    adapter.counters.connections_refused += 1
+  })
   server.on("clientError", (_error, socket) => {
     adapter.counters.malformed += 1
     if (socket.writable) {
@@ -147,6 +152,7 @@ class HTTPAdapter {
     busy: 0,
     aborted: 0,
     accept_errors: 0,
+    connections_refused: 0,
     transfers_active: 0,
     bytes_sent: 0,
   }

@@ -948,9 +948,17 @@ export class Replica {
    * so does the waste of a body at the ring's end, which is not the same on every machine.
    */
   #ringHasRoom(): boolean {
-    const { op } = this.#checkpoints.certified
-    const { log_slots: slots, control_slots: control, log_bytes: bytes, batch_bytes_max: batch } = this.#limits
-    return this.log.op - op < slots - control - 1 && this.log.bytesSince(op) + 2 * batch <= bytes
+    const { log_bytes: bytes, batch_bytes_max: batch } = this.#limits
+    return this.#ringHasSlot() && this.log.bytesSince(this.#checkpoints.certified.op) + 2 * batch <= bytes
+  }
+
+  /**
+   * Beside the next checkpoint, and an operator's change with its barrier. What comes again and again as time passes
+   * needs one too, though no body: else it would use up the ring when nothing is certified for long.
+   */
+  #ringHasSlot(): boolean {
+    const { log_slots: slots, control_slots: control } = this.#limits
+    return this.log.op - this.#checkpoints.certified.op < slots - control - 1
   }
 
   /** Rule 11: what no load may hold up has places of its own. */
@@ -3516,6 +3524,7 @@ export class Replica {
     if (
       this.#machine.nextDeadline() <= this.#timestamp() &&
       this.#hasControlSlot() &&
+      this.#ringHasSlot() &&
       !this.#isPrepared(Operation.pulse)
     ) {
       this.#prepare(CONTROL_PULSE, this.#reply.subarray(0, 0))
@@ -3530,7 +3539,8 @@ export class Replica {
     assert(Number.isSafeInteger(wallMs) && wallMs >= 0, "replica: wall time is a safe integer of milliseconds")
     const known = this.#machine.wallOffset()
     const isRight = known !== undefined && Math.abs(known + this.#timestamp() - wallMs) < WALL_CLOCK_STEP_MS_MAX
-    if (!this.isPrimary || isRight || !this.#hasControlSlot() || this.#isPrepared(Operation.wall_clock)) {
+    const hasRoom = this.#hasControlSlot() && this.#ringHasSlot()
+    if (!this.isPrimary || isRight || !hasRoom || this.#isPrepared(Operation.wall_clock)) {
       return false
     }
     const body = new Uint8Array(WALL_CLOCK_BYTES)

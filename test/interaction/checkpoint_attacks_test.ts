@@ -7,6 +7,7 @@ import { expect, test } from "vitest"
 import { CheckpointReceiver, rootPrefix } from "../../appliance/replication/checkpoint_transfer.ts"
 import type { Message } from "../../appliance/replication/message.ts"
 import type { Replica } from "../../appliance/replication/replica.ts"
+import { CommandFlag } from "../../appliance/state_machine/command.ts"
 import { ArenaPages, pagesBytes } from "../../appliance/state_machine/pages.ts"
 import { assert } from "../../appliance/types/assert.ts"
 import { type Digest, Operation } from "../../appliance/types/contracts.ts"
@@ -174,6 +175,14 @@ class Fleet {
 
   get answers(): readonly string[] {
     return this.#answers
+  }
+
+  /** A key that is gone after `ms`. */
+  writeFor(ms: number, key: string): void {
+    const body = encodeCommand({ kind: "set", key, value: "x" })
+    body[1] = CommandFlag.expires
+    new DataView(body.buffer).setBigInt64(8, BigInt(ms), true)
+    expect(this.#ask({ operation: Operation.batch, body })).toBe("ok")
   }
 
   /** So many ops, each answered. */
@@ -704,4 +713,27 @@ test("a pair in a dispute hands neither of its states to a third", () => {
   expect(fleet.replica(0).isCheckpointDisputed).toBe(true)
   expect([0, 1].map((slot) => fleet.replica(slot).counters.checkpoints_local)).toEqual([0, 0])
   expect(fleet.replica(2).counters.checkpoints_received).toBe(0)
+})
+
+test("keys that expire do not use up the log that a third machine needs to decide", () => {
+  const fleet = new Fleet({ voters: 3, machines: 3 })
+  const cut = new Set<number>()
+  fleet.loses = ({ from, to }) => cut.has(from) || cut.has(to)
+  const lives = Array.from({ length: 12 }, (_, index) => 5_000 + 200 * index)
+  for (const ms of lives) {
+    fleet.writeFor(ms, `t${ms}`)
+  }
+  fleet.write(1)
+  fleet.run(200)
+  cut.add(2)
+  fleet.flip(0, SPARE_BYTE)
+  fleet.checkpoint(0)
+  expect(fleet.run(200, () => fleet.replica(0).isCheckpointDisputed)).toBe(true)
+  // Nobody writes, and keys expire. 2 has lost nothing when its link is mended.
+  fleet.run(10_000)
+  const { log, certifiedOp } = fleet.replica(0)
+  expect(log.first).toBeLessThanOrEqual(certifiedOp + 1)
+  cut.clear()
+  expect(fleet.run(30_000, () => fleet.replica(0).counters.memory_faults === 1 && fleet.isWell())).toBe(true)
+  fleet.write(2)
 })

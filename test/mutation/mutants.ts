@@ -366,7 +366,7 @@ export const MUTANTS: readonly Mutant[] = [
     what: "the log ring is overwritten above the certified checkpoint (rule 21)",
     patches: [
       one(
-        "return this.log.op - op < slots - control - 1 && this.log.bytesSince(op) + 2 * batch <= bytes",
+        "return this.#ringHasSlot() && this.log.bytesSince(this.#checkpoints.certified.op) + 2 * batch <= bytes",
         "return true",
       ),
     ],
